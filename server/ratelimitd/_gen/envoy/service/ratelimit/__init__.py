@@ -1,0 +1,1 @@
+"""Generated stubs below the proto package `envoy.service.ratelimit`."""
