@@ -1,0 +1,1 @@
+"""The rules of the code base, read from the source, each with a violation it must find."""

@@ -1,0 +1,1 @@
+"""The servicers, called over a real channel in this process."""

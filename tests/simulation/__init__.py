@@ -1,0 +1,1 @@
+"""Long stretches of traffic on a virtual clock."""

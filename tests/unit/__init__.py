@@ -1,0 +1,1 @@
+"""One module at a time: no I/O, no clock but the test's."""
