@@ -5,7 +5,8 @@
 
 Rules:
 - Nothing generated may be importable as a top-level `envoy` package: the wheels of Envoy and of its
-  protos own that name. So every import between our stubs is rewritten to begin with `ratelimitd._gen`.
+  protos own that name. So every import between our stubs is rewritten to begin with
+  `ratelimitd._gen`.
 - The names inside the descriptors stay as they are in `proto/`: they are the wire, and reflection
   shows them.
 - The same protos and the same grpcio-tools give the same bytes.
@@ -51,11 +52,11 @@ def generate(destination: Path, proto_root: Path = PROTO_ROOT) -> None:
 
 
 def relocated(source: str, packages: list[str]) -> str:
-    """Return a stub's source with our `packages` imported from, and living in, `ratelimitd._gen`."""
+    """Return a stub's source with our `packages` imported from, and found in, `ratelimitd._gen`."""
     ours = "|".join(re.escape(package) for package in packages)
     imports = re.compile(rf"^from ({ours}) import ", flags=re.MULTILINE)
     source = imports.sub(rf"from {PACKAGE}.\1 import ", source)
-    # The builder's second argument becomes `__module__` of the messages, by which pickle finds them.
+    # The builder's second argument becomes the messages' `__module__`, by which pickle finds them.
     return re.sub(rf"(DESCRIPTOR, ')((?:{ours})\.\w+_pb2')", rf"\g<1>{PACKAGE}.\2", source)
 
 
@@ -70,7 +71,7 @@ def _add_package_files(destination: Path) -> None:
     """Make every generated directory a regular package that says where it comes from."""
     for directory in [destination, *(path for path in destination.rglob("*") if path.is_dir())]:
         package = ".".join(directory.relative_to(destination).parts)
-        text = f"Generated stubs below the proto package `{package}`." if package else ROOT_DOCSTRING
+        text = f"Generated stubs of the proto package `{package}`." if package else ROOT_DOCSTRING
         (directory / "__init__.py").write_text(f'"""{text}"""\n', "utf-8", newline="\n")
 
 
@@ -113,7 +114,7 @@ def _write(fresh: Path, output: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Generate, or compare with what a generation would give; return the exit code."""
     parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a difference")
+    parser.add_argument("--check", action="store_true", help="only compare; exit 1 on a difference")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:

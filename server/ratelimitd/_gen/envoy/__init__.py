@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy`."""
+"""Generated stubs of the proto package `envoy`."""

@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy.service`."""
+"""Generated stubs of the proto package `envoy.service`."""

@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `ratelimitd.internal`."""
+"""Generated stubs of the proto package `ratelimitd.internal`."""

@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `ratelimitd.internal.v1`."""
+"""Generated stubs of the proto package `ratelimitd.internal.v1`."""

@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy.config.core.v3`."""
+"""Generated stubs of the proto package `envoy.config.core.v3`."""

@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy.extensions.common.ratelimit`."""
+"""Generated stubs of the proto package `envoy.extensions.common.ratelimit`."""

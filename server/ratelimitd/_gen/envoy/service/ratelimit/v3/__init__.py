@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy.service.ratelimit.v3`."""
+"""Generated stubs of the proto package `envoy.service.ratelimit.v3`."""

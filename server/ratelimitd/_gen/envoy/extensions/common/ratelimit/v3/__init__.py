@@ -1,1 +1,1 @@
-"""Generated stubs below the proto package `envoy.extensions.common.ratelimit.v3`."""
+"""Generated stubs of the proto package `envoy.extensions.common.ratelimit.v3`."""
