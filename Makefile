@@ -18,8 +18,8 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 TYPED := server tests $(wildcard bench) $(wildcard proto/generate.py)
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url
+COMPILING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+COMPILE := $(BIN)/uv pip compile pyproject.toml $(COMPILING)
 
 .PHONY: help demo run test check lint types stubs architecture bench soak lock gen fmt clean
 
@@ -59,9 +59,10 @@ soak: $(READY) ## the long runs
 	else echo 'make soak: tests/soak holds no test yet, so nothing ran'; fi
 
 lock: $(READY) ## resolve the lock files again, from the ranges in pyproject.toml
-	$(COMPILE) --upgrade --output-file requirements-runtime.lock
-	$(COMPILE) --upgrade --extra demo --extra test --group dev \
-		--constraint requirements-runtime.lock --output-file requirements.lock
+	$(COMPILE) --upgrade --extra demo --extra test --group dev --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock
+	$(BIN)/uv pip compile --group build $(COMPILING) --constraint requirements.lock \
+		--output-file requirements-build.lock
 
 gen: $(READY) ## make the stubs from proto/ again
 	$(BIN)/python proto/generate.py

@@ -16,7 +16,10 @@ MACHINE = re.compile(r"(?<![\w.])/(?:work|farm|root|opt/wheels|tmp/lab)/")
 # Where packages come from is the reader's setting: a mirror, a proxy, a cache.
 REGISTRY = re.compile(r"(?:pypi|pythonhosted|npmjs|crates|golang)\.(?:org|com|io)\b")
 
-LOCKS = ("requirements.lock", "requirements-runtime.lock")
+LOCK = "requirements.lock"
+RUNTIME_LOCK = "requirements-runtime.lock"
+BUILD_LOCK = "requirements-build.lock"
+LOCKS = (LOCK, RUNTIME_LOCK, BUILD_LOCK)
 PIN = re.compile(r"([\w.\[\]-]+)==(\S+)(?: ; .+)? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
 REMARK = re.compile(r" {4}#(?: via)?(?: +[\w.\[\]()-]+)*(?: \(pyproject\.toml(?::\w+)?\))?")
@@ -76,15 +79,18 @@ def test_the_lock_files_meet_the_project_file() -> None:
     """Whoever changes a range resolves again."""
     project = tomllib.loads(_read("pyproject.toml"))
     runtime = project["project"]["dependencies"]
+    groups = project["dependency-groups"]
     extras = chain(*project["project"]["optional-dependencies"].values())
-    wanted = [*runtime, *project["dependency-groups"]["dev"], *extras]
-    assert_none(unmet(runtime, pins(_read("requirements-runtime.lock"))))
-    assert_none(unmet(wanted, pins(_read("requirements.lock"))))
+    tools = [wanted for wanted in groups["dev"] if isinstance(wanted, str)]
+    assert_none(unmet(runtime, pins(_read(RUNTIME_LOCK))))
+    assert_none(unmet(groups["build"], pins(_read(BUILD_LOCK))))
+    assert_none(unmet([*runtime, *extras, *groups["build"], *tools], pins(_read(LOCK))))
 
 
-def test_what_is_tested_is_what_is_shipped() -> None:
-    """The image's lock file pins the versions of the tests' lock file."""
-    tested, shipped = (pins(_read(path)) for path in LOCKS)
+@pytest.mark.parametrize("path", [RUNTIME_LOCK, BUILD_LOCK])
+def test_what_is_tested_is_what_is_shipped(path: str) -> None:
+    """The image is made of the versions that the tests ran with."""
+    tested, shipped = pins(_read(LOCK)), pins(_read(path))
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
