@@ -1,0 +1,59 @@
+"""The shipped Envoy between a client and two fakes, on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ratelimitd.devkit.envoy import Envoy, run_envoy
+from ratelimitd.devkit.envoy_config import load, render
+from ratelimitd.devkit.samples import samples_dir
+from ratelimitd.devkit.stub_api import Arrivals, serve_stub_api
+from tests.e2e.support import raw_http
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+RATELIMIT = "cluster.agent_api.ratelimit."
+"""Where Envoy counts what became of the calls: ok, over_limit, error, failure_mode_allowed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A running Envoy and the stub API behind it."""
+
+    envoy: Envoy
+    arrivals: Arrivals
+
+    async def request(
+        self,
+        method: str = "POST",
+        target: str = "/v1/agents/a1/invoke",
+        headers: Sequence[tuple[str, bytes]] = (),
+        body: bytes = b"",
+    ) -> raw_http.Response:
+        """One request through Envoy."""
+        return await raw_http.request(self.envoy.edge, method, target, headers, body)
+
+    async def outcomes(self) -> dict[str, int]:
+        """Envoy's own counts of its calls to the limiter, those that are not 0."""
+        stats = await self.envoy.stats(f"^{RATELIMIT}")
+        return {name.removeprefix(RATELIMIT): count for name, count in stats.items() if count}
+
+
+def shipped_config() -> dict[str, Any]:
+    """envoy/envoy.yaml as it is in the repository."""
+    return load(samples_dir() / "envoy.yaml")
+
+
+@contextlib.asynccontextmanager
+async def run_edge(
+    limiter: str, *, config: dict[str, Any] | None = None, edge: str = "127.0.0.1:0"
+) -> AsyncIterator[Edge]:
+    """Envoy with the shipped configuration (or `config`) that asks `limiter`."""
+    arrivals = Arrivals()
+    async with serve_stub_api(arrivals=arrivals) as api:
+        rendered = render(config or shipped_config(), limiter=[limiter], api=api, edge=edge)
+        async with run_envoy(rendered, concurrency=1) as envoy:
+            yield Edge(envoy=envoy, arrivals=arrivals)

@@ -1,0 +1,57 @@
+"""An HTTP/1.1 client that sends the header bytes it is given, twice if told, and hides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http.client
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One whole answer."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    """In the order they came, names in lower case."""
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        """Every value of the header `name`, one for each time it was sent."""
+        return [value for key, value in self.headers if key == name]
+
+
+async def request(
+    address: str,
+    method: str = "POST",
+    target: str = "/v1/agents/a1/invoke",
+    headers: Sequence[tuple[str, bytes]] = (),
+    body: bytes = b"",
+) -> Response:
+    """Send one request on a connection of its own and read the whole answer."""
+    return await asyncio.to_thread(_request, address, method, target, headers, body)
+
+
+def _request(
+    address: str, method: str, target: str, headers: Sequence[tuple[str, bytes]], body: bytes
+) -> Response:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in [*headers, ("content-length", str(len(body)).encode())]:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return Response(
+            status=answer.status,
+            headers=[(name.lower(), value) for name, value in answer.getheaders()],
+            body=answer.read(),
+        )
+    finally:
+        connection.close()
