@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ratelimitd.devkit.stub_api import LIMIT_HEADERS
+from tests.e2e.support.edge import run_edge, shipped_config
 from tests.e2e.support.fake_rls import OK_HEADERS, Answer, denied
 
 if TYPE_CHECKING:
@@ -64,3 +66,21 @@ async def test_a_refusal_is_json(edge: Edge) -> None:
     assert answer.all("content-type") == ["application/json"]
     assert answer.body.startswith(b'{"error": {"code": "AMBIGUOUS_API_KEY", "message": "Send one')
     assert answer.body.endswith(b'"status": 400}}')
+
+
+@pytest.mark.parametrize("own_idle_timeout", [True, False])
+async def test_an_agent_may_be_silent_for_longer_than_the_listener_allows(
+    rls: FakeRls, own_idle_timeout: bool
+) -> None:
+    """The stream's route has an idle time of its own; without that line the answer is cut short."""
+    config = copy.deepcopy(shipped_config())
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    manager = chain["filters"][0]["typed_config"]
+    manager["stream_idle_timeout"] = "0.2s"
+    (host,) = manager["route_config"]["virtual_hosts"]
+    if not own_idle_timeout:
+        (stream,) = (route for route in host["routes"] if route["name"] == "stream")
+        del stream["route"]["idle_timeout"]
+    async with run_edge(rls.address, config=config) as edge:
+        whole = await edge.request(target="/v1/agents/a1/stream?sleep=0.5&events=1")
+    assert whole.body.endswith(b"[DONE]\n\n") == own_idle_timeout

@@ -10,7 +10,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from tests.e2e.support.edge import run_edge, shipped_config
-from tests.e2e.support.fake_rls import allowed
+from tests.e2e.support.fake_rls import allowed, serve_fake_rls
 from tests.e2e.support.refusing_rls import INTERNAL_ERROR, REFUSED_STREAM, serve_refusing_rls
 
 if TYPE_CHECKING:
@@ -91,3 +91,21 @@ async def test_a_limiter_that_is_late_is_not_waited_for(edge: Edge, rls: FakeRls
         await cancelled.wait()
     assert len(rls.calls) == 1
     assert await edge.outcomes() == {"error": 1, "failure_mode_allowed": 1}
+
+
+async def test_a_process_that_says_it_is_unwell_is_left_out(rls: FakeRls) -> None:
+    """A limiter that drains gets no more calls while another can answer them."""
+    async with (
+        serve_fake_rls(serving=False) as draining,
+        run_edge(draining.address, rls.address) as edge,
+    ):
+        for _ in range(ROUNDS):
+            await edge.request()
+        assert (len(draining.calls), len(rls.calls)) == (0, ROUNDS)
+
+
+async def test_the_only_process_is_asked_even_when_it_says_it_is_unwell() -> None:
+    """An answer from an unwell limiter is better than none."""
+    async with serve_fake_rls(serving=False) as unwell, run_edge(unwell.address) as edge:
+        await edge.request()
+        assert await edge.outcomes() == {"ok": 1}

@@ -11,7 +11,7 @@ from tests.e2e.support.raw_http import request
 
 
 async def test_each_answer_tells_its_tokens() -> None:
-    """Invoke and batch answer in JSON with `usage.total_tokens`, a batch with some for each input."""
+    """Invoke and batch answer JSON with `usage.total_tokens`, a batch with some for each input."""
     async with serve_stub_api() as api:
         one = await request(api, target="/v1/agents/a1/invoke?tokens=7")
         many = await request(api, target="/v1/agents/a1/batch", body=b'{"inputs": ["x", "y"]}')

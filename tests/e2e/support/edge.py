@@ -49,11 +49,11 @@ def shipped_config() -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def run_edge(
-    limiter: str, *, config: dict[str, Any] | None = None, edge: str = "127.0.0.1:0"
+    *limiters: str, config: dict[str, Any] | None = None, edge: str = "127.0.0.1:0"
 ) -> AsyncIterator[Edge]:
-    """Envoy with the shipped configuration (or `config`) that asks `limiter`."""
+    """Envoy with the shipped configuration (or `config`) that asks `limiters`."""
     arrivals = Arrivals()
     async with serve_stub_api(arrivals=arrivals) as api:
-        rendered = render(config or shipped_config(), limiter=[limiter], api=api, edge=edge)
+        rendered = render(config or shipped_config(), limiter=limiters, api=api, edge=edge)
         async with run_envoy(rendered, concurrency=1) as envoy:
             yield Edge(envoy=envoy, arrivals=arrivals)

@@ -77,8 +77,8 @@ class FakeRls:
 
 
 @contextlib.asynccontextmanager
-async def serve_fake_rls() -> AsyncIterator[FakeRls]:
-    """A fake on a free port, which the health service reports as SERVING."""
+async def serve_fake_rls(*, serving: bool = True) -> AsyncIterator[FakeRls]:
+    """A fake on a free port, whose health service says SERVING or NOT_SERVING."""
     fake = FakeRls()
 
     async def should_rate_limit(request: RawRateLimitRequest, _: object) -> Answer:
@@ -95,7 +95,8 @@ async def serve_fake_rls() -> AsyncIterator[FakeRls]:
         (grpc.method_handlers_generic_handler(SERVICE, {"ShouldRateLimit": method}),)
     )
     checks = health.HealthServicer()
-    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
+    states = health_pb2.HealthCheckResponse
+    await checks.set("", states.SERVING if serving else states.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
