@@ -1,0 +1,218 @@
+"""What a whole call means: its operations, and how to read their results.
+
+A `Call` is made once per distinct question and policy generation, so that deciding the same
+question again does nothing but count. Pure; the counts are the limiter's to take.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from typing import TYPE_CHECKING, NamedTuple
+
+from ratelimitd.decision import Decision, Status, length, longest_wait, rank, tightest
+from ratelimitd.model import Kind, MeterKind, Op
+from ratelimitd.policy.matcher import Fate, Matcher, Reading
+from ratelimitd.policy.spec import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ratelimitd.model import Descriptor, Question, Standing
+    from ratelimitd.stores.ports import Taken
+
+UNKNOWN_DOMAIN = "unknown_domain"
+UNKNOWN_METER = "unknown_meter"
+UNTRUSTED_ENTRY = "untrusted_entry"
+
+
+class Part(NamedTuple):
+    """One descriptor's share of a call."""
+
+    visible: tuple[int, ...]
+    """Which operations are its own and may be shown (not those of shadow limits)."""
+    refused: bool = False
+    """Its key may not call at all."""
+
+
+class Call(NamedTuple):
+    """One question under one generation of the policy."""
+
+    generation: object
+    """Whose plans these are; another generation reads the question anew."""
+    ops: tuple[Op, ...]
+    parts: tuple[Part, ...]
+    judged: tuple[int, ...]
+    """Operations that take part in the verdict and may be shown."""
+    listed: tuple[int, ...]
+    """For the `ietf` family: one judged operation per limit; empty where it is not wanted."""
+    showable: tuple[int, ...]
+    """Operations of which one is shown while nothing denies: a single one where that is fixed."""
+    families: tuple[Family, ...]
+    """Which headers the domain's policy wants."""
+    events: tuple[str, ...]
+    """What is counted each time this call comes (unknown meters, untrusted entries)."""
+    refusal: str
+    """Why the call is refused whatever the counts are; empty for most."""
+    acquires: bool
+    """Whether a lease id is needed."""
+
+
+def compile_call(question: Question, matcher: Matcher | None, generation: object) -> Call:
+    """Read a question under the policy of its domain (None: unknown, everything is allowed)."""
+    if matcher is None:
+        free = tuple(Part(()) for _ in question.descriptors)
+        return Call(generation, (), free, (), (), (), (), (UNKNOWN_DOMAIN,), "", False)
+    readings = [matcher.read(descriptor) for descriptor in question.descriptors]
+    refusal = next((r.plan.refusal for r in readings if _refused(r)), "")
+    ops: list[Op] = []
+    parts: list[Part] = []
+    for descriptor, reading in zip(question.descriptors, readings, strict=True):
+        first = len(ops)
+        ops += _ops(descriptor, reading, question.hits, peek_only=bool(refusal))
+        visible = (index for index in range(first, len(ops)) if not ops[index].limit.shadow)
+        parts.append(Part(tuple(visible), _refused(reading)))
+    judged = tuple(
+        index for part in parts for index in part.visible if ops[index].kind <= Kind.PEEK
+    )
+    return Call(
+        generation,
+        _stacked(ops),
+        tuple(parts),
+        judged,
+        _listed(ops, judged) if Family.IETF in matcher.policy.families else (),
+        _showable(ops, judged, matcher.policy.report),
+        matcher.policy.families,
+        _events(readings),
+        refusal,
+        any(op.kind == Kind.ACQUIRE for op in ops),
+    )
+
+
+def _refused(reading: Reading) -> bool:
+    return reading.plan.fate is Fate.REFUSED and not reading.done
+
+
+def _events(readings: Sequence[Reading]) -> tuple[str, ...]:
+    events: list[str] = []
+    for reading in readings:
+        events += [UNTRUSTED_ENTRY] * reading.untrusted
+        if reading.plan.fate is Fate.UNKNOWN_METER:
+            events.append(UNKNOWN_METER)
+    return tuple(events)
+
+
+def _ops(descriptor: Descriptor, reading: Reading, default: int, *, peek_only: bool) -> list[Op]:
+    """Return one descriptor's operations."""
+    plan = reading.plan
+    if plan.meter is None:
+        return []
+    kind, hits = _kind(descriptor, reading, plan.meter.kind, default)
+    if kind is None:
+        return []
+    if peek_only and kind <= Kind.PEEK:
+        kind, hits = Kind.PEEK, max(hits, 1)
+    lease = reading.lease if kind == Kind.RELEASE else ""
+    return [Op(kind, counter, limit, hits, 0, lease) for limit, counter in plan.limits]
+
+
+def _kind(
+    descriptor: Descriptor, reading: Reading, meter: MeterKind, default: int
+) -> tuple[int | None, int]:
+    """Say what a descriptor does and how much of it (design, section 6)."""
+    own = descriptor.hits
+    least = 0 if meter is MeterKind.POSTPAID else 1
+    hits = (default or least) if own is None else own
+    if meter is MeterKind.LEASE:
+        if reading.done or descriptor.negative:
+            return (Kind.RELEASE, 1) if reading.lease else (None, 0)
+        return (Kind.PEEK, 1) if own == 0 else (Kind.ACQUIRE, 1)
+    if descriptor.negative:
+        return (Kind.REFUND, hits) if hits else (None, 0)
+    if reading.done or (meter is MeterKind.POSTPAID and own):
+        return (Kind.REPORT, hits) if hits else (None, 0)
+    if meter is MeterKind.POSTPAID or hits == 0:
+        return Kind.PEEK, 1
+    return Kind.CHARGE, hits
+
+
+def _stacked(ops: list[Op]) -> tuple[Op, ...]:
+    """Tell each operation what the call asks of its counter before it."""
+    seen: Tally[tuple[str, bytes]] = Tally()
+    for index, op in enumerate(ops):
+        if op.kind > Kind.PEEK:
+            continue
+        identity = (op.counter.family, op.counter.key)
+        if seen[identity]:
+            ops[index] = op._replace(prior=seen[identity])
+        if op.kind != Kind.PEEK:
+            seen[identity] += op.hits
+    return tuple(ops)
+
+
+def _listed(ops: list[Op], judged: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the first operation of each limit: a name stands once in a header."""
+    first: dict[str, int] = {}
+    for index in judged:
+        first.setdefault(ops[index].limit.name, index)
+    return tuple(first.values())
+
+
+def _showable(ops: list[Op], judged: tuple[int, ...], report: str) -> tuple[int, ...]:
+    """Return the candidates for the headers of an allowed call, of which the tightest is shown.
+
+    The reported limit where the call has it, else the longest window of its meter, else all limits
+    of the first kind of meter: prepaid, postpaid, leases.
+    """
+    named = tuple(index for index in judged if ops[index].limit.name == report)
+    if named or not judged:
+        return named[:1]
+    meter = report.partition("/")[0]
+    same = [index for index in judged if ops[index].limit.meter.name == meter]
+    if same:
+        longest = max(length(ops[index].limit) for index in same)
+        return tuple(index for index in same if length(ops[index].limit) == longest)
+    first = min(rank(ops[index].limit) for index in judged)
+    return tuple(index for index in judged if rank(ops[index].limit) == first)
+
+
+def settle(call: Call, taken: Taken, lease: str) -> Decision:
+    """Read the results of a call's operations: statuses, and the limit that headers show."""
+    now, passed, standings = taken
+    if not passed or call.refusal:
+        return _denied(call, taken)
+    shown: Standing | None = None
+    showable = call.showable
+    if len(showable) == 1:
+        shown = standings[showable[0]]
+    elif showable:
+        shown = tightest([standings[index] for index in showable])
+    statuses = [
+        Status(True, tightest([standings[index] for index in visible]) if visible else None)
+        for visible, _ in call.parts
+    ]
+    listed = [standings[index] for index in call.listed] if call.listed else ()
+    return Decision(now, True, statuses, shown, listed, call.families, "", lease)
+
+
+def _denied(call: Call, taken: Taken) -> Decision:
+    now, passed, standings = taken
+    statuses = [_status(part, standings) for part in call.parts]
+    shown = None
+    if not call.refusal:
+        assert not passed
+        failing = [standings[index] for index in call.judged if not standings[index].passes]
+        shown = longest_wait(failing)
+    listed = [standings[index] for index in call.listed]
+    return Decision(now, False, statuses, shown, listed, call.families, call.refusal)
+
+
+def _status(part: Part, standings: Sequence[Standing]) -> Status:
+    if part.refused:
+        return Status(False, None)
+    if not part.visible:
+        return Status(True, None)
+    own = [standings[index] for index in part.visible]
+    failing = [standing for standing in own if not standing.passes]
+    if failing:
+        return Status(False, longest_wait(failing))
+    return Status(True, tightest(own))

@@ -1,0 +1,85 @@
+"""The answer as a value: what was decided, and how the limits of the call stand.
+
+Made by `limiter`, read by `render` and the RPC edge. Knows neither messages nor headers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ratelimitd.model import FOREVER, NEVER, Limit, MeterKind, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ratelimitd.policy.spec import Family
+
+
+class Status(NamedTuple):
+    """What is said of one descriptor."""
+
+    passes: bool
+    """False only for a descriptor that a limit of its own denies, or whose key is refused."""
+    standing: Standing | None
+    """The limit that denies it, else its tightest; None where no limit applies."""
+
+
+class Decision(NamedTuple):
+    """One call's answer."""
+
+    now: int
+    """The instant of the decision, microseconds since the epoch."""
+    allowed: bool
+    """Whether the call may go on."""
+    statuses: Sequence[Status]
+    """One per descriptor, in their order."""
+    shown: Standing | None
+    """The limit that headers and body speak of; None for reports, exempt and unmatched calls."""
+    standings: Sequence[Standing]
+    """Every limit of the call that headers may show, for the `ietf` family."""
+    families: tuple[Family, ...] = ()
+    """Which headers the policy wants."""
+    refusal: str = ""
+    """Why the key is refused whatever it asks; empty otherwise."""
+    lease: str = ""
+    """The id of the lease that was granted; empty otherwise."""
+
+
+_RANKS = {MeterKind.PREPAID: 0, MeterKind.POSTPAID: 1, MeterKind.LEASE: 2}
+
+
+def rank(limit: Limit) -> int:
+    """Return the place of a limit's meter where several could be shown: prepaid first."""
+    return _RANKS[limit.meter.kind]
+
+
+def length(limit: Limit) -> int:
+    """Return how long the limit's window is, microseconds; 0 for leases."""
+    return limit.window.longest_us if limit.window else 0
+
+
+def tightest(standings: Iterable[Standing]) -> Standing:
+    """Return the standing with the least remaining/amount; on a tie, that of the longest window."""
+    best = None
+    best_left = best_of = 0
+    for standing in standings:
+        limit = standing.limit
+        of = limit.burst or limit.amount
+        left = of - standing.after
+        if best is None:
+            best, best_left, best_of = standing, left, of
+            continue
+        ours, theirs = left * best_of, best_left * of
+        if ours < theirs or (ours == theirs and length(limit) > length(best.limit)):
+            best, best_left, best_of = standing, left, of
+    assert best is not None
+    return best
+
+
+def longest_wait(standings: Iterable[Standing]) -> Standing:
+    """Return the standing whose retry comes last (never is last of all); ties: longest window."""
+    return max(standings, key=lambda s: (_wait(s), length(s.limit)))
+
+
+def _wait(standing: Standing) -> int:
+    return FOREVER if standing.retry_at == NEVER else standing.retry_at

@@ -1,0 +1,47 @@
+"""What can go wrong, as exceptions. A denial is not among them: it is a value (`model.Decision`).
+
+Every docstring begins with *Expected* (the outside did it: a caller, an operator, a network) or
+*Unexpected* (we did it), and says who must act. `rpc/status.py` maps each to a gRPC status.
+This module imports nothing.
+"""
+
+from __future__ import annotations
+
+
+class RateLimitdError(Exception):
+    """Unexpected when raised as itself: always raise one of the kinds below."""
+
+
+class InvalidRequestError(RateLimitdError):
+    """Expected: a call that only an operator's configuration can produce (empty domain or list).
+
+    The operator of the calling proxy must act. Customers cannot cause it.
+    """
+
+
+class RequestTooLargeError(RateLimitdError):
+    """Expected: more than 64 descriptors, or more than 64 entries in one. The operator must act."""
+
+
+class SettingsError(RateLimitdError):
+    """Expected: a flag or variable that cannot work. The operator must mend it (exit 2)."""
+
+
+class PolicyError(RateLimitdError):
+    """Expected: faults in a policy file. Carries all of them; the policy's author must act."""
+
+
+class StoreError(RateLimitdError):
+    """Expected: the counters could not be read or written. The failure policy decides the call."""
+
+
+class StoreTimeoutError(StoreError):
+    """Expected: the store was silent for longer than `--store-timeout`; the charge may have run."""
+
+
+class StoreUnavailableError(StoreError):
+    """Expected: the store refused, is gone, or cannot be opened. Its operator must act."""
+
+
+class UnreachableError(RateLimitdError):
+    """Expected: a command line tool could not reach the server it was told to ask (exit 69)."""

@@ -1,0 +1,270 @@
+"""The words of the project as frozen values with their invariants.
+
+Knows nothing of policy files, stores, protobuf or clocks. Time is integer microseconds since the
+Unix epoch; counts are integers that saturate at `MAX_COUNT`, the largest integer that a double (and
+so Redis's Lua) holds exactly.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, NewType
+
+from ratelimitd.windows import Span, Unit, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "FOREVER",
+    "MAX_COUNT",
+    "MAX_UINT32",
+    "NEVER",
+    "Algorithm",
+    "Counter",
+    "Descriptor",
+    "Hits",
+    "Kind",
+    "Limit",
+    "Meter",
+    "MeterKind",
+    "Op",
+    "Override",
+    "Question",
+    "Span",
+    "Standing",
+    "Subject",
+    "Unit",
+    "Window",
+    "make_standing",
+]
+
+MAX_COUNT = 2**53 - 1
+"""Counts saturate here, in Python and in Lua alike."""
+MAX_UINT32 = 2**32 - 1
+"""What the wire's limit and remaining fields can hold."""
+NEVER = -1
+"""`Standing.retry_at` of a request that can never fit its limit."""
+FOREVER = 2**62
+"""A wait longer than any other, for comparing with `NEVER`."""
+
+Hits = NewType("Hits", int)
+"""How much one descriptor asks for; 0 asks without charging."""
+Subject = NewType("Subject", bytes)
+"""Who is limited: the keyed hash of an API key (16 bytes), never the key."""
+
+
+class MeterKind(enum.Enum):
+    """How a meter is charged."""
+
+    PREPAID = "prepaid"
+    """Allowed when used + hits <= amount; charged before the request runs."""
+    POSTPAID = "postpaid"
+    """Allowed while used < amount; charged when the response ends, may run into debt."""
+    LEASE = "lease"
+    """Held from request to response."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """What is counted: requests, tokens, requests in flight."""
+
+    name: str
+    """As policy files and `meter` entries spell it."""
+    kind: MeterKind
+    """How it is charged."""
+    lease_us: int = 0
+    """How long a lease lives without renewal, microseconds. Only for `MeterKind.LEASE`."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            msg = "a meter needs a name"
+            raise ValueError(msg)
+        if (self.kind is MeterKind.LEASE) != (self.lease_us > 0):
+            msg = f"meter {self.name}: lease meters, and only they, have a positive lease time"
+            raise ValueError(msg)
+
+
+class Algorithm(enum.Enum):
+    """How a limit counts; each has a module of the same name in `algorithms/`."""
+
+    FIXED_WINDOW = "fixed_window"
+    SLIDING_WINDOW = "sliding_window"
+    TOKEN_BUCKET = "token_bucket"  # noqa: S105 - the field's name for it, not a password
+    LEASE = "lease"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limit:
+    """A meter, an amount, a window, an algorithm. Compared by identity: one object, one limit."""
+
+    name: str
+    """Public name: `requests/hour`, `concurrent`, or the policy's own."""
+    meter: Meter
+    """What it counts."""
+    amount: int
+    """Hits allowed in a window, or leases held at once. 0 denies everything."""
+    window: Window | None
+    """The window; None only for leases."""
+    algorithm: Algorithm = Algorithm.FIXED_WINDOW
+    """How it counts."""
+    burst: int = 0
+    """Token buckets: the bucket's size, hits. 0 elsewhere."""
+    when: tuple[tuple[str, str], ...] = ()
+    """Entries that must match for the limit to apply: (name, pattern with `*`)."""
+    per: tuple[str, ...] = ("subject",)
+    """Whose values share a counter."""
+    shadow: bool = False
+    """Counted and reported, never denies, never shown in headers."""
+
+    def __post_init__(self) -> None:
+        lease = self.algorithm is Algorithm.LEASE
+        if lease != (self.window is None) or lease != (self.meter.kind is MeterKind.LEASE):
+            msg = f"limit {self.name}: leases, and only they, have no window"
+            raise ValueError(msg)
+        if not 0 <= self.amount <= MAX_COUNT:
+            msg = f"limit {self.name}: amount {self.amount} is not within 0..{MAX_COUNT}"
+            raise ValueError(msg)
+        if (self.algorithm is Algorithm.TOKEN_BUCKET) != (self.burst > 0):
+            msg = f"limit {self.name}: token buckets, and only they, have a positive burst"
+            raise ValueError(msg)
+        if not self.fits():
+            msg = f"limit {self.name}: amount times window is over {MAX_COUNT}"
+            raise ValueError(msg)
+
+    @property
+    def capacity(self) -> int:
+        """The most hits that can be had at once: `burst` for token buckets, else `amount`."""
+        return self.burst or self.amount
+
+    def fits(self) -> bool:
+        """Whether this limit's arithmetic stays exact in 53 bits."""
+        if self.window is None or self.algorithm is Algorithm.FIXED_WINDOW:
+            return True
+        if self.algorithm is Algorithm.TOKEN_BUCKET and self.window.months:
+            return False
+        return (self.amount + self.burst) * self.window.longest_us <= MAX_COUNT
+
+
+class Counter:
+    """One count in a store: the identity of a limit, with the values that share it.
+
+    Never the tier, the amount, or the limit's place in the file: an upgrade keeps what was used.
+    """
+
+    __slots__ = ("bounded", "family", "key")
+
+    def __init__(self, family: str, key: bytes, *, bounded: bool) -> None:
+        self.family = family
+        """Domain, meter, window, algorithm, `when` and the names in `per`, spelled canonically."""
+        self.key = key
+        """The values of `per`, escaped; a long one is a digest."""
+        self.bounded = bounded
+        """Whether callers can invent such counters at will, so that there must be a bound."""
+
+
+class Kind:
+    """What an operation does to its counter. Those up to PEEK are judged, the rest always done.
+
+    Plain integers: comparing members of an enum costs more than the arithmetic of a decision.
+    """
+
+    CHARGE: Final = 0
+    """Use hits if they fit, together with the other charges of the call."""
+    ACQUIRE: Final = 1
+    """Hold one unit of a lease meter, together with the other charges of the call."""
+    PEEK: Final = 2
+    """Would that many hits fit? Takes part in the call's verdict, changes nothing."""
+    REPORT: Final = 3
+    """Hits that were already used: always applied, may pass the amount."""
+    REFUND: Final = 4
+    """Give back hits of the current window, not below 0."""
+    RELEASE: Final = 5
+    """Give back a lease by its id; once, however often it comes."""
+
+
+class Op(NamedTuple):
+    """One operation on one counter."""
+
+    kind: int
+    """What to do: one of `Kind`."""
+    counter: Counter
+    """On what."""
+    limit: Limit
+    """The limit to judge by: amount, window, algorithm."""
+    hits: int
+    """How much; for a peek, how much must fit (at least 1)."""
+    prior: int = 0
+    """Hits of this call's earlier operations on the same counter, which must fit as well."""
+    lease: str = ""
+    """The lease's id, for ACQUIRE and RELEASE."""
+
+
+class Standing(NamedTuple):
+    """How a limit stands for a call: the result of one operation."""
+
+    limit: Limit
+    """Which limit."""
+    passes: bool
+    """Whether this operation fits. True for reports, refunds and releases."""
+    before: int
+    """Hits used before the call, rounded up."""
+    after: int
+    """Hits used after it; equals `before` where nothing was charged."""
+    retry_at: int
+    """First instant at which the call would pass if nobody else called, or NEVER."""
+    reset_at: int
+    """First instant at which the limit is whole again."""
+
+    @property
+    def remaining(self) -> int:
+        """Hits left, never negative."""
+        left = self.limit.capacity - self.after
+        return left if left > 0 else 0
+
+
+make_standing: Callable[[tuple[Limit, bool, int, int, int, int]], Standing] = partial(
+    tuple.__new__, Standing
+)
+"""Make a `Standing` of its six fields in their order: a third of the constructor's time."""
+
+
+class Override(NamedTuple):
+    """A limit that a descriptor brings along (Envoy's `limit` field)."""
+
+    amount: int
+    """`requests_per_unit`."""
+    window: Window
+    """`unit` times `unit_multiplier` (Envoy 1.40)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """A list of key=value entries that Envoy sends, and how much it asks for."""
+
+    entries: tuple[tuple[str, str], ...]
+    """In the order sent. Bytes that are not UTF-8 stand as lone surrogates."""
+    hits: int | None = None
+    """Its own `hits_addend`: 0 is a peek, None means the request's."""
+    negative: bool = False
+    """`is_negative_hits`: gives back instead of taking."""
+    override: Override | None = None
+    """Its own limit, honoured only where the policy says so."""
+
+
+class Question:
+    """One call: what `ShouldRateLimit` was asked. Immutable but for a slot that caches its plan."""
+
+    __slots__ = ("descriptors", "domain", "hits", "plan")
+
+    def __init__(self, domain: str, descriptors: tuple[Descriptor, ...], hits: int = 0) -> None:
+        self.domain = domain
+        """Namespace of limits."""
+        self.descriptors = descriptors
+        """What is asked, decided together."""
+        self.hits = hits
+        """Hits for descriptors without their own; 0 means 1."""
+        self.plan: object = None
+        """The limiter's own: what the question means under the policy of one generation."""

@@ -1,0 +1,1 @@
+"""Policy files: loading them, explaining them, and matching descriptors against them."""

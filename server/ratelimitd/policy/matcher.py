@@ -1,0 +1,216 @@
+"""What a descriptor means: which limits of whose counters.
+
+Cached as plans, so that a descriptor seen before examines no rule at all (`Matcher.examined` proves
+it). Owns the plan cache, the subject rules and trust in entries. Reads no clock, keeps no
+counts.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from ratelimitd import keys
+from ratelimitd.memo import Memo
+from ratelimitd.model import Counter, Descriptor, Limit, Meter, MeterKind, Override, Subject
+from ratelimitd.policy.effective import effective_limits
+from ratelimitd.policy.glob import matches
+from ratelimitd.policy.spec import DEFAULT_METER, Policy, Record, Verdict
+
+if TYPE_CHECKING:
+    from ratelimitd.keys import Hasher
+
+PLANS = 32_768
+"""Plans per generation of the cache; two generations, about 1 KiB each plan."""
+ADDRESS = "remote_address"
+"""The entry that tells callers without a key apart."""
+_PATHS = frozenset({"path", ":path"})
+
+Value = str | None
+"""A descriptor entry's value; None where the entry is absent, which is not empty."""
+
+
+class Fate(enum.Enum):
+    """What a plan makes of its descriptor."""
+
+    LIMITED = "limited"
+    FREE = "free"
+    """Exempt, or no limit applies."""
+    REFUSED = "refused"
+    """The key may not call at all."""
+    UNKNOWN_METER = "unknown meter"
+
+
+class Plan(NamedTuple):
+    """What a descriptor means under one policy."""
+
+    fate: Fate
+    meter: Meter | None = None
+    limits: tuple[tuple[Limit, Counter], ...] = ()
+    """Each limit that applies, with the counter it is counted on."""
+    refusal: str = ""
+    """For REFUSED: what the caller is told."""
+
+
+class Reading(NamedTuple):
+    """A descriptor, read: its plan and the entries that steer the limiter."""
+
+    plan: Plan
+    done: bool
+    """It carries `phase=done`: it reports what has happened."""
+    lease: str
+    """The `lease` entry, or empty."""
+    untrusted: int
+    """Entries ignored because their name is a record attribute's."""
+
+
+class Caller(NamedTuple):
+    """Who asks, as far as limits care."""
+
+    subject: Subject
+    limits: tuple[Limit, ...]
+    record: Record | None
+
+
+class Matcher:
+    """One domain's policy, ready to read descriptors. Immutable but for its cache and counter."""
+
+    def __init__(self, policy: Policy, hasher: Hasher, plans: int = PLANS) -> None:
+        self.policy = policy
+        self.examined = 0
+        """Rules (limits and exemptions) examined so far."""
+        self._hasher = hasher
+        names = sorted(_named(policy) - policy.attributes)
+        self._slots = {name: index for index, name in enumerate(names)}
+        self._names = tuple(names)
+        self._memo: Memo[tuple[Value | Override, ...], Plan] = Memo(plans)
+        self._families: dict[Limit, str] = {}
+
+    def read(self, descriptor: Descriptor) -> Reading:
+        """Return what the descriptor means; of entries of one name, the first counts."""
+        values: list[Value | Override] = [None] * len(self._names)
+        lease, done, untrusted = "", False, 0
+        for name, value in descriptor.entries:
+            index = self._slots.get(name)
+            if index is not None:
+                if values[index] is None:
+                    values[index] = value.partition("?")[0] if name in _PATHS else value
+            elif name in self.policy.attributes:
+                untrusted += 1
+            if name == "lease":
+                lease = lease or value
+            elif name == "phase":
+                done = done or value == "done"
+        if descriptor.override and self.policy.overrides:
+            values.append(descriptor.override)
+        key = tuple(values)
+        plan = self._memo.get(key) or self._memo.recall(key)
+        if plan is None:
+            plan = self._plan(key)
+            self._memo.put(key, plan)
+        return Reading(plan, done, lease, untrusted)
+
+    def _plan(self, key: tuple[Value | Override, ...]) -> Plan:
+        override = key[-1] if len(key) > len(self._names) else None
+        values: dict[str, str] = {
+            name: value
+            for name, value in zip(self._names, key, strict=False)
+            if isinstance(value, str)
+        }
+        api_key = self._api_key(values)
+        values = {name: self._hasher.bounded_value(value) for name, value in values.items()}
+        for conditions in self.policy.exempt:
+            if self._applies(conditions, values):
+                return Plan(Fate.FREE)
+        caller = self._caller(api_key, values)
+        if isinstance(caller, Plan):
+            return caller
+        meter = self.policy.meters.get(values.get("meter", DEFAULT_METER))
+        if meter is None:
+            return Plan(Fate.UNKNOWN_METER)
+        limits = caller.limits
+        if isinstance(override, Override) and meter.kind is not MeterKind.LEASE:
+            limits = (overriding(override, meter),)
+        if caller.record is not None:
+            values.update(caller.record.attributes)
+        bound = tuple(
+            (limit, self._counter(limit, caller, values))
+            for limit in limits
+            if limit.meter.name == meter.name and self._applies(limit.when, values)
+        )
+        return Plan(Fate.LIMITED if bound else Fate.FREE, meter, bound)
+
+    def _api_key(self, values: dict[str, str]) -> str:
+        """Return the key that the subject's entry holds, without its scheme; empty if none."""
+        rule = self.policy.subject
+        value = values.get(rule.entry, "")
+        if rule.scheme:
+            scheme, _, rest = value.strip(" \t").partition(" ")
+            value = rest.strip(" \t") if scheme.lower() == rule.scheme else value.strip(" \t")
+        return value
+
+    def _caller(self, api_key: str, values: dict[str, str]) -> Caller | Plan:
+        policy, rule = self.policy, self.policy.subject
+        if not api_key:
+            return self._by(rule.missing, self._hasher.address(values.get(ADDRESS)), "missing")
+        subject = self._hasher.key(api_key)
+        record = policy.records.get(subject)
+        if record is None:
+            return self._by(rule.default_tier, subject, "not registered")
+        if record.refusal:
+            return Plan(Fate.REFUSED, refusal=f"API key is {record.refusal}")
+        return Caller(subject, effective_limits(policy, record), record)
+
+    def _by(self, verdict: str | Verdict, subject: Subject, why: str) -> Caller | Plan:
+        """Return a caller without a record: limited by a tier, free, or refused."""
+        if verdict is Verdict.ALLOW:
+            return Plan(Fate.FREE)
+        if verdict is Verdict.DENY:
+            return Plan(Fate.REFUSED, refusal=f"API key is {why}")
+        return Caller(subject, self.policy.tiers[verdict].limits, None)
+
+    def _applies(self, conditions: tuple[tuple[str, str], ...], values: dict[str, str]) -> bool:
+        self.examined += 1
+        for name, pattern in conditions:
+            value = values.get(name)
+            if value is None or not matches(pattern, value):
+                return False
+        return True
+
+    def _counter(self, limit: Limit, caller: Caller, values: dict[str, str]) -> Counter:
+        family = self._families.get(limit)
+        if family is None:
+            family = self._families[limit] = keys.family(self.policy.domain, limit)
+            if len(self._families) > PLANS:
+                self._families.clear()
+        parts: list[str | bytes | None] = []
+        bounded = False
+        for name in limit.per:
+            if name == "subject":
+                parts.append(caller.subject)
+                bounded = bounded or caller.record is None
+            else:
+                parts.append(values.get(name))
+                bounded = bounded or name not in self.policy.attributes
+        return Counter(family, self._hasher.counter_key(parts), bounded=bounded)
+
+
+def overriding(override: Override, meter: Meter) -> Limit:
+    """Return the limit that a descriptor brings along."""
+    name = f"{meter.name}/{override.window.name}"
+    return Limit(name=name, meter=meter, amount=override.amount, window=override.window)
+
+
+def _named(policy: Policy) -> set[str]:
+    """Return the names of all entries that some rule reads."""
+    names = {policy.subject.entry, "meter"}
+    if isinstance(policy.subject.missing, str):
+        names.add(ADDRESS)
+    limits = [limit for tier in policy.tiers.values() for limit in tier.limits]
+    limits += [limit for record in policy.records.values() for limit in record.limits]
+    for limit in limits:
+        names.update(limit.per)
+        names.update(name for name, _ in limit.when)
+    for conditions in policy.exempt:
+        names.update(name for name, _ in conditions)
+    return names - {"subject", "lease"}

@@ -1,0 +1,1 @@
+"""The gRPC edge: servicers, conversion between messages and values, statuses, health."""

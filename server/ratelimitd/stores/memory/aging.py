@@ -1,0 +1,74 @@
+"""States that are forgotten once they have not been written for a lifetime.
+
+Two generations of a dict: what is written moves to the young one; each time a lifetime has passed
+the old one is dropped. Costs no timer, no heap and no sweep. Knows nothing of what the states mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from ratelimitd.model import Counter
+
+S = TypeVar("S")
+
+
+class Aging(Generic[S]):
+    """Key to state, with at most `room` keys that callers invented."""
+
+    __slots__ = (
+        "_lifetime",
+        "_old",
+        "_old_strangers",
+        "_room",
+        "_turned",
+        "_young",
+        "_young_strangers",
+    )
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._young: dict[bytes, S] = {}
+        self._old: dict[bytes, S] = {}
+        self._young_strangers = 0
+        self._old_strangers = 0
+        self._lifetime = 0
+        self._turned = 0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, key: bytes) -> S | None:
+        """Return the state, or None."""
+        state = self._young.get(key)
+        return self._old.get(key) if state is None else state
+
+    def find(self, counter: Counter, overflow: bytes) -> bytes:
+        """Return the counter's key, or the overflow key where a newcomer finds no room."""
+        key = counter.key
+        if not counter.bounded or key in self._young or key in self._old:
+            return key
+        return overflow if self._young_strangers + self._old_strangers >= self._room else key
+
+    def put(self, key: bytes, state: S, bounded: bool) -> None:  # noqa: FBT001 - reads as the counter's
+        """Write a state. `bounded`: the key is one that callers can invent."""
+        if key not in self._young:
+            moved = self._old.pop(key, None) is not None
+            if bounded:
+                self._young_strangers += 1
+                self._old_strangers -= moved
+        self._young[key] = state
+
+    def age(self, now: int, lifetime: int) -> None:
+        """Drop what no longer matters, given that states matter for `lifetime` after a write."""
+        if lifetime > self._lifetime:
+            self._lifetime = lifetime
+        if now < self._turned + self._lifetime:
+            return
+        fresh = now < self._turned + 2 * self._lifetime
+        self._old = self._young if fresh else {}
+        self._old_strangers = self._young_strangers if fresh else 0
+        self._young = {}
+        self._young_strangers = 0
+        self._turned = now

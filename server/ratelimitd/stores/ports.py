@@ -1,0 +1,48 @@
+"""The port to the counts: what a store promises, whichever it is.
+
+`Counters` is the contract; `tests/contract` holds every store to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ratelimitd.model import Op, Standing
+
+
+class Taken(NamedTuple):
+    """What came of one `take`."""
+
+    now: int
+    """The store's own instant of the decision, microseconds; all results refer to it."""
+    passed: bool
+    """Whether all charges, acquisitions and peeks passed (those of shadow limits aside)."""
+    standings: Sequence[Standing]
+    """One per operation, in its order."""
+
+
+class Counters(Protocol):
+    """The counts of every limit.
+
+    - A counter that does not exist reads as unused; one whose window is over reads as unused.
+    - The store owns the clock, and time never runs backwards within one store.
+    - Every counter disappears by itself once it no longer matters (a TTL of at most two windows).
+    - `StoreError` (and its kinds) is the only exception that leaves a store.
+    """
+
+    async def take(self, ops: Sequence[Op]) -> Taken:
+        """Do the operations of one call, atomically.
+
+        CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
+        changes anything. A shadow limit never denies; it counts with the others, where its own hits
+        fit. REPORT, REFUND and RELEASE are always done. Operations on one counter add up in
+        their order (`Op.prior`). Costs one round trip, or none. Raises `StoreError`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Write what is not yet written and let go of everything. Idempotent."""
+        ...

@@ -1,0 +1,1 @@
+"""What carries calls to the servicers: h2corn through gRPC-over-ASGI, and grpcio."""
