@@ -1,0 +1,56 @@
+"""Which limits bind a key: its tier's, with its own in their place, on its own billing day.
+
+Pure. Used by the matcher for every record, from the policy file or from the registry, so equal
+questions give the same `Limit` objects: what is cached by limit stays small with 100,000 keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ratelimitd.windows import Window
+
+if TYPE_CHECKING:
+    from ratelimitd.model import Limit
+    from ratelimitd.policy.spec import Policy, Record
+
+_KEPT = 8_192
+"""Answers kept; far more than tiers × billing days × sets of replaced meters."""
+
+
+def effective_limits(policy: Policy, record: Record) -> tuple[Limit, ...]:
+    """Return the limits of a record, its tier's first, each in the file's order.
+
+    The record's own limits replace all of the tier's limits of the meters that they name. Calendar
+    windows of both begin on the record's billing day.
+    """
+    own = on_billing_day(record.limits, record.billing_day)
+    replaced = frozenset(limit.meter.name for limit in own)
+    return _rest(policy.tiers[record.tier].limits, replaced, record.billing_day) + own
+
+
+def on_billing_day(limits: tuple[Limit, ...], day: int) -> tuple[Limit, ...]:
+    """Return the limits with their calendar windows beginning on that day of the month."""
+    return tuple(_anchored(limit, day) for limit in limits)
+
+
+@lru_cache(_KEPT)
+def _rest(limits: tuple[Limit, ...], replaced: frozenset[str], day: int) -> tuple[Limit, ...]:
+    kept = tuple(limit for limit in limits if limit.meter.name not in replaced)
+    return on_billing_day(kept, day)
+
+
+def _anchored(limit: Limit, day: int) -> Limit:
+    window = limit.window
+    if window is None or not window.months or window.unit is None or window.anchor_day == day:
+        return limit
+    return _moved(limit, day)
+
+
+@lru_cache(_KEPT)
+def _moved(limit: Limit, day: int) -> Limit:
+    assert limit.window is not None
+    assert limit.window.unit is not None
+    return replace(limit, window=Window.of(limit.window.unit, anchor_day=day))
