@@ -40,13 +40,15 @@ def escape(value: bytes) -> bytes:
 class Hasher:
     """Turns API keys and addresses into subjects with a secret (BLAKE2b, RFC 7693, 128 bits)."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_older", "_secret")
 
-    def __init__(self, secret: bytes) -> None:
-        if not secret:
-            msg = "the secret is empty"
+    def __init__(self, secret: bytes, *older: bytes) -> None:
+        """Hash with `secret`; keys hashed with an older one are still found."""
+        if not secret or not all(older):
+            msg = "a secret is empty"
             raise ValueError(msg)
         self._secret = secret if len(secret) <= blake2b.MAX_KEY_SIZE else blake2b(secret).digest()
+        self._older = tuple(Hasher(each) for each in older)
 
     def __repr__(self) -> str:
         """Never show the secret."""
@@ -58,6 +60,10 @@ class Hasher:
     def key(self, api_key: str) -> Subject:
         """Return the subject of an API key."""
         return Subject(self._digest(b"key", to_bytes(api_key)))
+
+    def older(self, api_key: str) -> tuple[Subject, ...]:
+        """Return the subjects that the key has under older secrets."""
+        return tuple(hasher.key(api_key) for hasher in self._older)
 
     def address(self, address: str | None) -> Subject:
         """Return the subject of a caller without a key: one per address, one for all without."""

@@ -156,10 +156,13 @@ class Matcher:
         subject = self._hasher.key(api_key)
         record = policy.records.get(subject)
         if record is None:
+            older = map(policy.records.get, self._hasher.older(api_key))
+            record = next(filter(None, older), None)
+        if record is None:
             return self._by(rule.default_tier, subject, "not registered")
         if record.refusal:
             return Plan(Fate.REFUSED, refusal=f"API key is {record.refusal}")
-        return Caller(subject, effective_limits(policy, record), record)
+        return Caller(record.subject, effective_limits(policy, record), record)
 
     def _by(self, verdict: str | Verdict, subject: Subject, why: str) -> Caller | Plan:
         """Return a caller without a record: limited by a tier, free, or refused."""

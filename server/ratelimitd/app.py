@@ -1,0 +1,139 @@
+"""The composition root: the only place that makes stores, limiters, servicers and listeners.
+
+A `Service` is one process's limiter, from its settings to its last written count. Importing this
+module opens nothing and reads no environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
+from ratelimitd.clock import SystemClock
+from ratelimitd.http import metrics, probes
+from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
+from ratelimitd.limiter import Limiter
+from ratelimitd.policy.load import load
+from ratelimitd.rpc import health, ratelimit, reflection
+from ratelimitd.stores.file import FileCounters
+from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.telemetry import Telemetry
+from ratelimitd.transports.grpc_asgi import GrpcApplication
+from ratelimitd.transports.grpcio import Grpcio
+from ratelimitd.transports.h2corn import H2corn, grpc_config, http_config
+from ratelimitd.transports.handlers import Handlers
+from ratelimitd.transports.ports import GRACE
+
+if TYPE_CHECKING:
+    from ratelimitd.clock import Clock
+    from ratelimitd.model import Question
+    from ratelimitd.policy.load import Loaded
+    from ratelimitd.settings import Address, Settings
+    from ratelimitd.stores.ports import Counters
+    from ratelimitd.transports.ports import Transport
+
+_LOG = logging.getLogger("ratelimitd")
+_ADVICE = {
+    UNKNOWN_DOMAIN: "a call names a domain that no policy has; it is allowed, unlimited",
+    UNKNOWN_METER: "a descriptor names a meter that the policy does not have; it is not limited",
+}
+_UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
+
+
+class Service:
+    """One process's limiter. Make it, `start` it, and `stop` it, once each."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        """Load the policy. Raises `PolicyError` and `SettingsError`."""
+        self._settings = settings
+        self.hasher = Hasher(*(settings.secrets or (DEVELOPMENT_SECRET,)))
+        self.policy: Loaded = load(settings.policy, self.hasher)
+        self.telemetry = Telemetry()
+        self._counters = open_counters(settings.store, clock or SystemClock())
+        self.limiter = Limiter(
+            self.policy.policies.values(),
+            self._counters,
+            self.hasher,
+            new_lease=lambda: secrets.token_urlsafe(16),
+            on_event=self._note,
+        )
+        self.health = health.Health((ratelimit.SERVICE,))
+        self.handlers = Handlers()
+        ratelimit.register(self.handlers, self.limiter, self.telemetry)
+        self.health.register(self.handlers)
+        reflection.register(self.handlers, (ratelimit.SERVICE, health.SERVICE))
+        self._ready = False
+        self._transports: list[Transport] = []
+        self.addresses: dict[str, tuple[str, ...]] = {}
+        """Listener (`grpc`, `http`, `admin`) to its addresses, once started."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process wants calls."""
+        return self._ready
+
+    async def prepare(self) -> None:
+        """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
+        if isinstance(self._counters, FileCounters):
+            await self._counters.start()
+        await self.health.serve(ready=True)
+        self._ready = True
+
+    async def start(self) -> None:
+        """Open the store, then listen everywhere. Raises `SettingsError`, `StoreError`."""
+        settings = self._settings
+        grpc_binds = tuple(map(str, settings.listen))
+        wanted: dict[str, Transport] = {
+            "grpc": self._grpc(grpc_binds),
+            "http": _plain(probes.application(lambda: self._ready), settings.http),
+            "admin": _plain(metrics.application(self.telemetry, self._gauges), settings.admin),
+        }
+        await self.prepare()
+        for name, transport in wanted.items():
+            self.addresses[name] = await transport.start()
+            self._transports.append(transport)
+
+    def _grpc(self, binds: tuple[str, ...]) -> Transport:
+        if self._settings.transport == "grpcio":
+            return Grpcio(self.handlers, binds)
+        return H2corn(self.application(), grpc_config(binds, self.handlers.services))
+
+    def application(self) -> GrpcApplication:
+        """Return the gRPC services as an ASGI application."""
+        return GrpcApplication(self.handlers.paths())
+
+    async def drain(self) -> None:
+        """Ask for no more calls: NOT_SERVING and not ready; what comes is still decided."""
+        self._ready = False
+        await self.health.drain()
+
+    async def stop(self) -> None:
+        """Let calls under way finish, close all listeners, and write the last counts."""
+        await self.drain()
+        for transport in self._transports:
+            await transport.stop(GRACE)
+        self._transports.clear()
+        await self._counters.close()
+
+    def _note(self, event: str, question: Question) -> None:
+        detail = question.domain if event == UNKNOWN_DOMAIN else ""
+        self.telemetry.note(event, detail, _ADVICE.get(event, _UNTRUSTED))
+
+    def _gauges(self) -> dict[str, float]:
+        return {
+            "ready": float(self._ready),
+            "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
+        }
+
+
+def open_counters(store: str, clock: Clock) -> Counters:
+    """Return the counters that `--store` names; they open when started."""
+    if store.startswith("file:"):
+        return FileCounters(store.removeprefix("file:"), clock)
+    return MemoryCounters(clock)
+
+
+def _plain(application: object, address: Address) -> Transport:
+    return H2corn(application, http_config(str(address)))

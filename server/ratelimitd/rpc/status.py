@@ -1,0 +1,31 @@
+"""The one table from our exceptions to gRPC statuses, and the one place that applies it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+
+from ratelimitd import errors
+
+if TYPE_CHECKING:
+    from ratelimitd.rpc.ratelimit import Context
+
+STATUSES: dict[type[errors.RateLimitdError], grpc.StatusCode] = {
+    errors.RateLimitdError: grpc.StatusCode.INTERNAL,
+    errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.RequestTooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.SettingsError: grpc.StatusCode.INTERNAL,
+    errors.PolicyError: grpc.StatusCode.INTERNAL,
+    errors.StoreError: grpc.StatusCode.UNAVAILABLE,
+    errors.StoreTimeoutError: grpc.StatusCode.UNAVAILABLE,
+    errors.StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.UnreachableError: grpc.StatusCode.UNAVAILABLE,
+}
+"""Every exception of ours and the status a caller sees."""
+
+
+async def abort(context: Context, error: errors.RateLimitdError) -> NoReturn:
+    """End a call with the status of an exception; its text is meant for callers."""
+    await context.abort(STATUSES[type(error)], str(error))
+    raise AssertionError  # abort raises

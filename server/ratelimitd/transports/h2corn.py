@@ -1,0 +1,115 @@
+"""HTTP through h2corn: gRPC calls on ASGI, and the plain HTTP listeners.
+
+All that is known of h2corn is here. Every bound is set on purpose: its own defaults are generous
+(1 MiB of headers), and a gRPC body has no bound at all without a request policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from h2corn import Config, RequestPolicy, Server
+
+from ratelimitd.errors import SettingsError
+from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
+from ratelimitd.transports.ports import GRACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HEADERS = 16 << 10
+_BODY_IDLE = 10.0
+_STALL = 10.0
+
+BOUNDS: dict[str, Any] = {
+    "access_log": False,
+    "date_header": False,
+    "h2_max_header_list_size": _HEADERS,
+    "h2_max_header_block_size": _HEADERS,
+    "h2_max_inbound_frame_size": 16 << 10,
+    "h2_timeout_response_stall": _STALL,
+    "h2_timeout_write": _STALL,
+    "limit_request_fields": 64,
+    "limit_request_head_size": _HEADERS,
+    "runtime_threads": 1,
+    "timeout_graceful_shutdown": GRACE,
+    "timeout_handshake": 5.0,
+    "timeout_request_header": 5.0,
+}
+"""What holds for every listener."""
+
+
+def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
+    """Return the bounds of a gRPC listener that serves `services`."""
+    policies = tuple(
+        RequestPolicy(
+            path=f"/{service}/*",
+            max_request_body_size=LARGEST_MESSAGE + 5,
+            timeout_request_body_idle=_BODY_IDLE,
+            h2_timeout_response_stall=_STALL,
+        )
+        for service in services
+    )
+    return Config(
+        bind=tuple(binds),
+        grpc=True,
+        http1=False,
+        lifespan="off",
+        limit_concurrency=4096,
+        limit_connections=1024,
+        max_concurrent_streams=1024,
+        max_request_body_size=LARGEST_MESSAGE + 5,
+        request_policies=policies,
+        timeout_keep_alive=0.0,  # Envoy decides when an idle connection ends, and never races us
+        timeout_request_body_idle=_BODY_IDLE,
+        **BOUNDS,
+    )
+
+
+def http_config(bind: str) -> Config:
+    """Return the bounds of a listener for people, probes and scrapers."""
+    return Config(
+        bind=(bind,),
+        lifespan="off",
+        limit_concurrency=256,
+        limit_connections=256,
+        max_concurrent_streams=64,
+        max_request_body_size=64 << 10,
+        timeout_keep_alive=75.0,
+        timeout_request_body_idle=_BODY_IDLE,
+        **BOUNDS,
+    )
+
+
+class H2corn:
+    """An ASGI application on h2corn, in this process and event loop."""
+
+    def __init__(self, application: Any, config: Config) -> None:  # noqa: ANN401 - any ASGI application
+        self._server = Server(application, config)
+        self._binds = ", ".join(config.bind)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> tuple[str, ...]:
+        """See `Transport.start`."""
+        self._serving = asyncio.ensure_future(self._server.serve())
+        try:
+            await self._server.wait_started()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                await self._serving
+            msg = f"cannot listen on {self._binds}: {error.strerror or error}"
+            raise SettingsError(msg) from error
+        return self._server.addresses
+
+    async def stop(self, grace: float) -> None:
+        """See `Transport.stop`; what outlives the grace is cancelled."""
+        if self._serving is None:
+            return
+        self._server.shutdown()
+        await asyncio.wait({self._serving}, timeout=grace + 1)
+        self._serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError, RuntimeError):
+            await self._serving
+        self._serving = None
