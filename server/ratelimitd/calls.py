@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimitd.decision import Decision, Status, length, longest_wait, rank, tightest
+from ratelimitd.decision import (
+    Decision,
+    Status,
+    length,
+    longest_wait,
+    make_decision,
+    make_status,
+    rank,
+    tightest,
+)
 from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
 from ratelimitd.policy.spec import Family
@@ -178,20 +187,23 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str) -> tuple[int,
 def settle(call: Call, taken: Taken, lease: str) -> Decision:
     """Read the results of a call's operations: statuses, and the limit that headers show."""
     now, passed, standings = taken
-    if not passed or call.refusal:
+    _, ops, parts, _, listed, showable, families, _, refusal, _ = call
+    if not passed or refusal:
         return _denied(call, taken)
     shown: Standing | None = None
-    showable = call.showable
     if len(showable) == 1:
         shown = standings[showable[0]]
     elif showable:
         shown = tightest([standings[index] for index in showable])
-    statuses = [
-        Status(True, tightest([standings[index] for index in visible]) if visible else None)
-        for visible, _ in call.parts
-    ]
-    listed = [standings[index] for index in call.listed] if call.listed else ()
-    return Decision(now, True, statuses, shown, listed, call.families, "", lease)
+    statuses = []
+    for visible, _ in parts:
+        if len(visible) == len(ops):
+            best: Standing | None = tightest(standings) if ops else None
+        else:
+            best = tightest([standings[index] for index in visible]) if visible else None
+        statuses.append(make_status((True, best)))
+    every = [standings[index] for index in listed] if listed else ()
+    return make_decision((now, True, statuses, shown, every, families, "", lease))
 
 
 def _denied(call: Call, taken: Taken) -> Decision:

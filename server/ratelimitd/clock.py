@@ -6,7 +6,7 @@ results.
 
 from __future__ import annotations
 
-import time
+from time import monotonic_ns, time_ns
 from typing import Protocol
 
 SECOND = 1_000_000
@@ -32,18 +32,27 @@ class SystemClock:
 
     STEP_NS = 100_000_000
 
-    __slots__ = ("_offset",)
+    __slots__ = ("_last", "_offset")
 
     def __init__(self) -> None:
-        self._offset = time.time_ns() - time.monotonic_ns()
+        self._last = time_ns()
+        self._offset = self._last - monotonic_ns()
 
     def __call__(self) -> int:
         """Return now, in microseconds."""
-        monotonic = time.monotonic_ns()
-        offset = time.time_ns() - monotonic
+        now = time_ns()
+        if not 0 <= now - self._last < self.STEP_NS:
+            now = self._checked(now)
+        self._last = now
+        return now // 1000
+
+    def _checked(self, wall: int) -> int:
+        """Return the present where the wall clock moved by more than an ordinary pause."""
+        steady = monotonic_ns()
+        offset = wall - steady
         if offset > self._offset + self.STEP_NS:
             self._offset = offset
-        return (monotonic + self._offset) // 1000
+        return max(self._last, steady + self._offset)
 
 
 class ManualClock:
@@ -67,6 +76,6 @@ class ManualClock:
         self.now += microseconds
 
 
-def monotonic_ns() -> int:
+def steady_ns() -> int:
     """Nanoseconds on a clock that only measures durations (deadlines, load tests)."""
-    return time.monotonic_ns()
+    return monotonic_ns()

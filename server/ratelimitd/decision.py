@@ -5,12 +5,13 @@ Made by `limiter`, read by `render` and the RPC edge. Knows neither messages nor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ratelimitd.model import FOREVER, NEVER, Limit, MeterKind, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ratelimitd.policy.spec import Family
 
@@ -45,6 +46,11 @@ class Decision(NamedTuple):
     """The id of the lease that was granted; empty otherwise."""
 
 
+make_status: Callable[[tuple[bool, Standing | None]], Status] = partial(tuple.__new__, Status)
+"""Make a `Status` of its fields in their order: a third of the constructor's time."""
+make_decision: Callable[[tuple[Any, ...]], Decision] = partial(tuple.__new__, Decision)
+"""Make a `Decision` of all its fields in their order: a third of the constructor's time."""
+
 _RANKS = {MeterKind.PREPAID: 0, MeterKind.POSTPAID: 1, MeterKind.LEASE: 2}
 
 
@@ -60,18 +66,17 @@ def length(limit: Limit) -> int:
 
 def tightest(standings: Iterable[Standing]) -> Standing:
     """Return the standing with the least remaining/amount; on a tie, that of the longest window."""
-    best = None
+    best: Standing | None = None
     best_left = best_of = 0
     for standing in standings:
-        limit = standing.limit
+        limit = standing[0]
         of = limit.burst or limit.amount
-        left = of - standing.after
-        if best is None:
-            best, best_left, best_of = standing, left, of
-            continue
-        ours, theirs = left * best_of, best_left * of
-        if ours < theirs or (ours == theirs and length(limit) > length(best.limit)):
-            best, best_left, best_of = standing, left, of
+        left = of - standing[3]
+        if best is not None:
+            ours, theirs = left * best_of, best_left * of
+            if ours > theirs or (ours == theirs and length(limit) <= length(best[0])):
+                continue
+        best, best_left, best_of = standing, left, of
     assert best is not None
     return best
 

@@ -30,6 +30,13 @@ class SettingsError(RateLimitdError):
 class PolicyError(RateLimitdError):
     """Expected: faults in a policy file. Carries all of them; the policy's author must act."""
 
+    def __init__(self, message: str, faults: tuple[object, ...] = ()) -> None:
+        super().__init__(message, faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 class StoreError(RateLimitdError):
     """Expected: the counters could not be read or written. The failure policy decides the call."""

@@ -17,7 +17,6 @@ from ratelimitd.policy.spec import Family
 
 if TYPE_CHECKING:
     from ratelimitd.decision import Decision, Status
-    from ratelimitd.model import Limit, Standing
 
 TEMPLATES = 4_096
 """Response shapes per generation of the cache."""
@@ -36,43 +35,57 @@ _UNITS = {
 }
 _SECOND = 1_000_000
 
-Shape = tuple["Limit | None", ...]
-"""The limit whose headers are shown, then the one of each status."""
+_X_RATELIMIT = Family.X_RATELIMIT  # looking a member up in its class costs as much as the test
 
 
 class Responses:
     """Builds responses, remembering the parts that repeat."""
 
     def __init__(self, templates: int = TEMPLATES) -> None:
-        self._memo: Memo[Shape, RateLimitResponse] = Memo(templates)
+        self._memo: Memo[tuple[object, ...], RateLimitResponse] = Memo(templates)
 
     def of(self, decision: Decision) -> RateLimitResponse:
         """Return the message that says what was decided."""
-        if decision.allowed and decision.families == (Family.X_RATELIMIT,):
-            return self._repeated(decision)
-        return _whole(decision)
-
-    def _repeated(self, decision: Decision) -> RateLimitResponse:
-        """Answer an allowed call with a filled-in copy of an earlier answer's shape."""
-        now, _, statuses, shown, _, _, _, lease = decision
-        limits = [status[1] and status[1].limit for status in statuses]
-        shape = (shown and shown.limit, *limits)
-        template = self._memo.get(shape) or self._memo.recall(shape)
+        now, allowed, statuses, shown, listed, families, _, lease = decision
+        # Windows end on whole seconds, so that within one second the answers which show the same
+        # windows differ only in what remains. Other resets (token buckets) are built from nothing.
+        key: list[object] = [-(-now // _SECOND), families, *[standing[0] for standing in listed]]
+        exact = allowed and not lease
+        for standing in (shown, *[status[1] for status in statuses]):
+            if standing is None:
+                key.append(None)
+            else:
+                reset_at = standing[5]
+                key += (standing[0], reset_at)
+                if reset_at % _SECOND:
+                    exact = False
+        if not exact:
+            return _whole(decision)
+        identity = tuple(key)
+        template = self._memo.get(identity)
         if template is None:
             template = _whole(decision)
-            template.ClearField("dynamic_metadata")
-            self._memo.put(shape, template)
-        response = RateLimitResponse()
-        response.CopyFrom(template)
-        for message, (_, standing) in zip(response.statuses, statuses):  # noqa: B905 - as many, hot
-            if standing is not None:
-                _fill(message, standing, now)
-        if shown is not None:
-            headers = response.response_headers_to_add
-            headers[1].value, headers[2].value, headers[3].value = render.x_ratelimit(shown, now)
-        if lease:
-            response.dynamic_metadata["lease"] = lease
-        return response
+            self._memo.put(identity, template)
+        return _with_remaining(template, decision)
+
+
+def _with_remaining(template: RateLimitResponse, decision: Decision) -> RateLimitResponse:
+    """Return a copy of an answer with what now remains."""
+    response = RateLimitResponse()
+    response.CopyFrom(template)
+    _, _, statuses, shown, listed, families, _, _ = decision
+    messages = response.statuses
+    for index, (_, standing) in enumerate(statuses):
+        if standing is not None:
+            left = standing.remaining
+            messages[index].limit_remaining = left if left <= MAX_UINT32 else MAX_UINT32
+    if shown is not None:
+        headers = response.response_headers_to_add
+        if _X_RATELIMIT in families:
+            headers[1].value = str(shown.remaining)
+        if listed:
+            headers[-1].value = render.ietf_state(decision)
+    return response
 
 
 def _whole(decision: Decision) -> RateLimitResponse:
@@ -98,15 +111,6 @@ def _status(status: Status, now: int) -> RateLimitResponse.DescriptorStatus:
         message.current_limit.name = limit.name
         unit = limit.window.unit if limit.window else None
         message.current_limit.unit = _UNITS[unit] if unit else _RATE.UNKNOWN
-        _fill(message, standing, now)
+        message.limit_remaining = min(standing.remaining, MAX_UINT32)
+        message.duration_until_reset.seconds = render.seconds_until(standing.reset_at, now)
     return message
-
-
-def _fill(message: RateLimitResponse.DescriptorStatus, standing: Standing, now: int) -> None:
-    """Set the numbers that change from answer to answer."""
-    remaining = standing.remaining
-    message.limit_remaining = remaining if remaining <= MAX_UINT32 else MAX_UINT32
-    seconds, rest = divmod(standing.reset_at - now, _SECOND)
-    duration = message.duration_until_reset
-    duration.seconds = seconds if seconds > 0 else 0
-    duration.nanos = rest * 1000 if seconds >= 0 else 0

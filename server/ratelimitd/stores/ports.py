@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ratelimitd.model import Op, Standing
 
@@ -22,6 +23,10 @@ class Taken(NamedTuple):
     """Whether all charges, acquisitions and peeks passed (those of shadow limits aside)."""
     standings: Sequence[Standing]
     """One per operation, in its order."""
+
+
+make_taken: Callable[[tuple[int, bool, Sequence[Standing]]], Taken] = partial(tuple.__new__, Taken)
+"""Make a `Taken` of its fields in their order: a third of the constructor's time."""
 
 
 class Counters(Protocol):

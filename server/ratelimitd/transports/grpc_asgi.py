@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from ratelimitd.clock import monotonic_ns
+from ratelimitd.clock import steady_ns
 from ratelimitd.transports import grpc_wire as wire
 from ratelimitd.transports.grpc_context import Context, status_of
 from ratelimitd.transports.grpc_streams import Stream
@@ -61,7 +61,7 @@ class GrpcApplication:
             return
         try:
             timeout = headers.get(b"grpc-timeout")
-            deadline = None if timeout is None else monotonic_ns() + _nanoseconds(timeout)
+            deadline = None if timeout is None else steady_ns() + _nanoseconds(timeout)
         except wire.MalformedError as error:
             await _end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, str(error)))
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from ratelimitd.clock import monotonic_ns
+from ratelimitd.clock import steady_ns
 from ratelimitd.transports import grpc_wire as wire
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Context:
         """Return the seconds until the caller's deadline; None without one."""
         if self._deadline is None:
             return None
-        return max(0.0, (self._deadline - monotonic_ns()) / 1e9)
+        return max(0.0, (self._deadline - steady_ns()) / 1e9)
 
     def add_done_callback(self, callback: Callable[[Context], Any]) -> None:
         """Call back when the call has ended, however it ended."""

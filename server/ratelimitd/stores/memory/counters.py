@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ratelimitd.model import Kind, make_standing
 from ratelimitd.stores.memory.tables import TABLES
-from ratelimitd.stores.ports import Taken
+from ratelimitd.stores.ports import Taken, make_taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class MemoryCounters:
         if not (passed and plain):
             self._uncharge(ops, standings, now, passed=passed)
             self._always(ops, standings, now)
-        return Taken(now, passed, standings)
+        return make_taken((now, passed, standings))
 
     def _uncharge(
         self, ops: Sequence[Op], standings: list[Standing], now: int, *, passed: bool
