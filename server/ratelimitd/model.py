@@ -105,7 +105,7 @@ class Limit:
     meter: Meter
     """What it counts."""
     amount: int
-    """Hits allowed in a window, or leases held at once. 0 denies everything."""
+    """Hits allowed in a window, or leases held at once. 0 denies everything (no token bucket)."""
     window: Window | None
     """The window; None only for leases."""
     algorithm: Algorithm = Algorithm.FIXED_WINDOW
@@ -129,6 +129,9 @@ class Limit:
             raise ValueError(msg)
         if (self.algorithm is Algorithm.TOKEN_BUCKET) != (self.burst > 0):
             msg = f"limit {self.name}: token buckets, and only they, have a positive burst"
+            raise ValueError(msg)
+        if self.burst and not self.amount:
+            msg = f"limit {self.name}: a token bucket of 0 per window would let its burst pass"
             raise ValueError(msg)
         if not self.fits():
             msg = f"limit {self.name}: amount times window is over {MAX_COUNT}"

@@ -138,7 +138,7 @@ def _policy_item(limit: Limit) -> str:
     if window is None or not window.length_us:
         return item
     length = window.length_us
-    if limit.algorithm is Algorithm.TOKEN_BUCKET and limit.amount:
+    if limit.algorithm is Algorithm.TOKEN_BUCKET:
         length = -(-limit.burst * length // limit.amount)
     return f"{item};w={-(-length // _SECOND)}"
 

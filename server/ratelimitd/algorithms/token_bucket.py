@@ -32,7 +32,7 @@ def judge(limit: Limit, state: State, need: int, now: int) -> Standing:
         return make_standing(
             (limit, True, before, -(-wanted // length), now, _drained(limit, wanted, now))
         )
-    retry_at = NEVER if need > limit.burst or not limit.amount else now - (-over // limit.amount)
+    retry_at = NEVER if need > limit.burst else now - (-over // limit.amount)
     return make_standing((limit, False, before, before, retry_at, _drained(limit, used, now)))
 
 
@@ -45,9 +45,7 @@ def add(limit: Limit, state: State, hits: int, now: int) -> State:
 
 def _drained(limit: Limit, used: int, now: int) -> int:
     """Return the first instant at which the bucket is full."""
-    if not used:
-        return now
-    return now - (-used // limit.amount) if limit.amount else NEVER
+    return now - (-used // limit.amount)
 
 
 def _length(limit: Limit) -> int:
@@ -57,5 +55,4 @@ def _length(limit: Limit) -> int:
 
 def lifetime(limit: Limit) -> int:
     """Return how long after its last hit a bucket can still be less than full, microseconds."""
-    length = _length(limit)
-    return length if not limit.amount else -(-(limit.burst + limit.amount) * length // limit.amount)
+    return -(-(limit.burst + limit.amount) * _length(limit) // limit.amount)

@@ -1,0 +1,1 @@
+"""What tests of several levels share: builders of values, stores to be tested, a bench."""
