@@ -6,12 +6,14 @@ module opens nothing and reads no environment.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from typing import TYPE_CHECKING
 
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
+from ratelimitd.errors import SettingsError
 from ratelimitd.http import metrics, probes
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
@@ -39,6 +41,7 @@ _ADVICE = {
     UNKNOWN_DOMAIN: "a call names a domain that no policy has; it is allowed, unlimited",
     UNKNOWN_METER: "a descriptor names a meter that the policy does not have; it is not limited",
 }
+_FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
 
 
@@ -92,7 +95,11 @@ class Service:
         }
         await self.prepare()
         for name, transport in wanted.items():
-            self.addresses[name] = await transport.start()
+            try:
+                self.addresses[name] = await transport.start()
+            except SettingsError as error:
+                msg = f"--{_FLAGS[name]}: {error}"
+                raise SettingsError(msg) from error
             self._transports.append(transport)
 
     def _grpc(self, binds: tuple[str, ...]) -> Transport:
@@ -109,11 +116,19 @@ class Service:
         self._ready = False
         await self.health.drain()
 
-    async def stop(self) -> None:
+    async def reload(self) -> None:
+        """Read the policy again and decide by it. Raises `PolicyError`, and then nothing changes.
+
+        Reading happens beside the event loop, because a large file takes longer than a call may.
+        """
+        self.policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
+        self.limiter.use(self.policy.policies.values())
+
+    async def stop(self, grace: float = GRACE) -> None:
         """Let calls under way finish, close all listeners, and write the last counts."""
         await self.drain()
         for transport in self._transports:
-            await transport.stop(GRACE)
+            await transport.stop(grace)
         self._transports.clear()
         await self._counters.close()
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from h2corn import Config, RequestPolicy, Server
+from h2corn import Config, RequestPolicy, Server, _lib
 
 from ratelimitd.errors import SettingsError
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
@@ -39,6 +39,14 @@ BOUNDS: dict[str, Any] = {
     "timeout_request_header": 5.0,
 }
 """What holds for every listener."""
+
+
+def hide_banner() -> None:
+    """Keep h2corn from greeting each listener on stderr; the process has a ready line of its own.
+
+    There is no option for it. The version is pinned, and a test sees whether this still works.
+    """
+    _lib.emit_banner = lambda *_: None
 
 
 def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:

@@ -1,0 +1,118 @@
+"""The command line as a whole: which commands there are, and what becomes of what they raise.
+
+Owns the exit codes and the shape of an error: one line per fault on stderr, never a traceback for
+what a person did. Knows of each command its name only. The modules of commands are cheap to import:
+what a command needs to do its work, it imports when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+
+from ratelimitd import __version__
+from ratelimitd.cli import terminal
+from ratelimitd.cli.environment import Environment
+from ratelimitd.errors import (
+    PolicyError,
+    RateLimitdError,
+    SettingsError,
+    StoreError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK = 0
+FAULTS = 1
+"""Faults were found, or the call was denied."""
+USAGE = 2
+"""A flag, a variable, a file or an address that cannot work."""
+UNREACHABLE = 69
+"""EX_UNAVAILABLE of sysexits.h: nobody answers."""
+INTERRUPTED = 128 + signal.SIGINT
+READER_GONE = 128 + signal.SIGPIPE
+
+COMMANDS = ("serve",)
+"""Every command, in the order of `--help`; each is the function of its name in its module."""
+
+_HELP = """An exact rate limiter for Envoy and for gRPC services.
+
+Data goes to stdout, talk to stderr. Exit status: 0 well, or allowed; 1 faults found, or denied;
+2 a flag or setting that cannot work; 69 nobody answers at the target.
+
+Example: `ratelimitd dev --with-envoy`"""
+
+_EXIT_CODES: tuple[tuple[type[RateLimitdError], int], ...] = (
+    (UnreachableError, UNREACHABLE),
+    (PolicyError, FAULTS),
+    (SettingsError, USAGE),
+    (StoreError, USAGE),
+)
+
+
+def program() -> App:
+    """Return the command line, with consoles that fit the streams as they are now."""
+    app = App(
+        name="ratelimitd",
+        help=_HELP,
+        version=__version__,
+        config=Environment(),
+        console=terminal.console(sys.stdout),
+        error_console=terminal.console(sys.stderr),
+        result_action="return_value",
+        help_format="markdown",
+        suppress_keyboard_interrupt=False,
+        print_error=False,
+        exit_on_error=False,
+        verbose=False,
+    )
+    for order, name in enumerate(COMMANDS):
+        module = importlib.import_module(f"ratelimitd.cli.{name}")
+        app.command(getattr(module, name), name=name, sort_key=order)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status."""
+    # grpcio's core writes to stderr by itself what we say better, as a port in use.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader of a pipe has had enough. Without this, Python would complain once more when it
+        # flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        return program()(arguments) or OK
+    except CycloptsError as error:
+        terminal.complain(str(error))
+        command = " ".join(("ratelimitd", *(error.command_chain or ())))
+        terminal.say(f"See: {command} --help")
+        return USAGE
+    except PolicyError as error:
+        terminal.show_faults(error)
+        return exit_code(error)
+    except RateLimitdError as error:
+        for line in str(error).splitlines():
+            terminal.complain(line)
+        return exit_code(error)
+
+
+def exit_code(error: RateLimitdError) -> int:
+    """Return the exit status that an error stands for."""
+    return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))

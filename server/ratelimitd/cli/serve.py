@@ -1,0 +1,167 @@
+"""`serve`: the limiter as a process, from its flags to its exit status.
+
+Owns signals and the ready line. What is served is `app.Service`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from ratelimitd import __version__
+from ratelimitd.cli import values
+from ratelimitd.errors import PolicyError, SettingsError
+
+if TYPE_CHECKING:
+    from ratelimitd.app import Service
+
+_LOG = logging.getLogger("ratelimitd")
+
+NOT_SHARED = (
+    "--workers {}: needs a store that processes share; "
+    "this version keeps counts in memory or in a file"
+)
+UNPROTECTED = (
+    "API keys are hashed with the published development secret, which protects nothing; "
+    "give --secret-file FILE for more than a try"
+)
+
+ListenFlag = Annotated[list[str] | None, Parameter(negative=(), env_var_split=values.split)]
+
+
+def serve(
+    *,
+    policy: Path,
+    store: str = "memory",
+    listen: ListenFlag = None,
+    http: str = "127.0.0.1:8080",
+    admin: str = "127.0.0.1:9090",
+    transport: Literal["h2corn", "grpcio"] = "h2corn",
+    workers: int = 1,
+    secret_file: Path | None = None,
+    drain: str = "1s",
+    log_format: Literal["text", "json"] = "text",
+) -> int:
+    """Decide calls: run the limiter.
+
+    Prints one line with its addresses on stdout once it is ready, and logs to stderr.
+    SIGTERM drains and stops, SIGINT (Ctrl-C) stops without draining, either one twice stops at
+    once; SIGHUP reads the policy again.
+
+    Example: `ratelimitd serve --policy policy.yaml --store file:counts.db`
+
+    Parameters
+    ----------
+    policy
+        A policy file, or a directory with one file per domain.
+    store
+        Where counts are kept: `memory` or `file:PATH`.
+    listen
+        Where gRPC is served, `HOST:PORT` or `unix:PATH`; repeat it for several addresses. Port 0
+        picks a free one. Default: 127.0.0.1:8081.
+    http
+        Where `/healthz` and `/readyz` are served.
+    admin
+        Where `/metrics` is served. Loopback only.
+    transport
+        What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one.
+    workers
+        Processes. More than one needs a store that processes share.
+    secret_file
+        The secrets that API keys are hashed with, one per line: the first writes, all read.
+        Without it: a published development secret, on loopback only.
+    drain
+        How long to say NOT_SERVING before closing connections, as `500ms` or `3s`.
+    log_format
+        How log lines look.
+    """
+    import uvloop
+
+    from ratelimitd.app import Service
+    from ratelimitd.telemetry import configure_logging
+    from ratelimitd.transports.h2corn import hide_banner
+
+    if workers != 1:
+        raise SettingsError(NOT_SHARED.format(workers))
+    settings = values.settings(
+        policy=policy,
+        store=store,
+        listen=listen or ["127.0.0.1:8081"],
+        http=http,
+        admin=admin,
+        transport=transport,
+        secret_file=secret_file,
+        drain=drain,
+    )
+    configure_logging(log_format)
+    hide_banner()
+    if not settings.secrets:
+        _LOG.warning(UNPROTECTED)
+    return uvloop.run(_serve(Service(settings), settings.drain))
+
+
+async def _serve(service: Service, drain: float) -> int:
+    """Serve until a signal ends it."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    try:
+        await service.start()
+        print(ready_line(service), flush=True)
+        while (received := await signals.get()) is signal.SIGHUP:
+            await _reload(service)
+        _LOG.info("stopping", extra={"signal": received.name})
+        stopping = asyncio.ensure_future(
+            _wind_down(service, drain if received is signal.SIGTERM else 0)
+        )
+        again = asyncio.ensure_future(_until_not_hangup(signals))
+        await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        if stopping.done():
+            await stopping
+            return 0
+        stopping.cancel()
+        await asyncio.wait({stopping})
+        return 128 + again.result()
+    finally:
+        await service.stop(grace=0)
+
+
+async def _until_not_hangup(signals: asyncio.Queue[signal.Signals]) -> signal.Signals:
+    while (received := await signals.get()) is signal.SIGHUP:
+        pass
+    return received
+
+
+async def _wind_down(service: Service, drain: float) -> None:
+    await service.drain()
+    await asyncio.sleep(drain)
+    await service.stop()
+
+
+async def _reload(service: Service) -> None:
+    """Read the policy again; a faulty one changes nothing."""
+    try:
+        await service.reload()
+    except PolicyError as error:
+        for fault in error.faults:
+            _LOG.error(str(fault))
+        _LOG.error("the policy was not reloaded: the one before stays")
+    else:
+        _LOG.info("the policy was reloaded", extra={"domains": ", ".join(service.limiter.matchers)})
+
+
+def ready_line(service: Service) -> str:
+    """Return the line that says where the limiter listens; tests and scripts read it."""
+    places = [
+        f"{listener} {address}"
+        for listener, addresses in service.addresses.items()
+        for address in addresses
+    ]
+    return f"ratelimitd {__version__} ready: {', '.join(places)}"

@@ -1,0 +1,59 @@
+"""How commands talk: data on stdout, everything else on stderr, colour for people only.
+
+Owns the consoles. Knows no command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ratelimitd.errors import PolicyError
+
+_WIDE = 160
+"""Columns where nobody looks: what is piped is not folded for a screen."""
+
+
+def console(stream: TextIO) -> Console:
+    """Return a console on a stream: colour on a terminal only, and not with NO_COLOR."""
+    is_terminal = stream.isatty()
+    plain = not is_terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(
+        file=stream,
+        force_terminal=is_terminal,
+        color_system=None if plain else "auto",
+        width=None if is_terminal or os.environ.get("COLUMNS") else _WIDE,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+
+
+def say(message: str) -> None:
+    """Tell the person at the terminal something that is no data."""
+    _talk(Text(message))
+
+
+def complain(message: str) -> None:
+    """Say that something is wrong."""
+    _talk(Text.assemble(("error: ", "bold red"), message))
+
+
+def warn(message: str) -> None:
+    """Say that something is probably not meant."""
+    _talk(Text.assemble(("warning: ", "bold yellow"), message))
+
+
+def _talk(text: Text) -> None:
+    console(sys.stderr).print(text, soft_wrap=True)
+
+
+def show_faults(error: PolicyError) -> None:
+    """List every fault of a policy."""
+    for fault in error.faults:
+        complain(str(fault))
