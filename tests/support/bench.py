@@ -12,7 +12,7 @@ Make = Callable[[Clock, int], Awaitable[Counters]]
 
 
 class Bench:
-    """One store under test. `make` opens a store of the kind in question; whoever made it closes."""
+    """One store under test. `make` opens a store of its kind; whoever gave `make` closes it."""
 
     def __init__(self, make: Make, counters: Counters, clock: ManualClock) -> None:
         self._make = make

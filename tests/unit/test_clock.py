@@ -58,7 +58,7 @@ def test_a_step_forward_is_followed(host: Host) -> None:
 
 
 def test_a_step_back_is_not_followed(host: Host) -> None:
-    """Windows never reopen, and time goes on at its usual pace: nobody is locked out for an hour."""
+    """Windows never reopen, and time goes on at its usual pace: nobody is locked out."""
     now = SystemClock()
     host.wall -= 3600 * S_NS
     assert now() == NOON // 1000

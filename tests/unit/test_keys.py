@@ -7,7 +7,7 @@ import pytest
 
 from ratelimitd.keys import LONGEST_VALUE, Hasher, escape, family, to_bytes
 from ratelimitd.model import Limit, Unit, Window
-from tests.support.ops import MONTHLY, S, TOKENS, bucket, fixed, leases, sliding
+from tests.support.ops import MONTHLY, TOKENS, S, bucket, fixed, leases, sliding
 
 HASHER = Hasher(b"secret")
 
