@@ -107,14 +107,14 @@ class GrpcApplication:
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body: bytes = message["body"]
+        body: bytes = message.get("body", b"")
         while message.get("more_body"):
             if len(body) > self._largest + wire.PREFIX:
                 break
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            body += message["body"]
+            body += message.get("body", b"")
         if len(body) > self._largest + wire.PREFIX:
             msg = f"a request of over {self._largest} bytes"
             raise wire.OversizedError(msg)

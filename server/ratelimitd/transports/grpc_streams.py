@@ -90,7 +90,7 @@ class Stream:
         """Hand the caller's messages on; return when the caller has gone."""
         while (message := await receive())["type"] == "http.request":
             try:
-                for item in self._deframer.feed(message["body"]):
+                for item in self._deframer.feed(message.get("body", b"")):
                     await self._inbox.put(item)
                 if not message.get("more_body"):
                     self._deframer.finish()
