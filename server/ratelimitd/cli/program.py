@@ -39,7 +39,7 @@ UNREACHABLE = 69
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
-COMMANDS = ("serve",)
+COMMANDS = ("serve", "dev")
 """Every command, in the order of `--help`; each is the function of its name in its module."""
 
 _HELP = """An exact rate limiter for Envoy and for gRPC services.

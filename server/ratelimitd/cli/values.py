@@ -53,6 +53,10 @@ class Faults:
             ]
             return None
 
+    def add(self, fault: str) -> None:
+        """Note a fault that names its flag."""
+        self._found.append(fault)
+
     def settle(self) -> None:
         """Raise `SettingsError` if anything is wrong."""
         if self._found:

@@ -106,6 +106,8 @@ async def serve_stub_api(
         access_log=False,
         lifespan="off",
         limit_request_field_size=MAX_HEADER,
+        # One pool for the whole process, whose size the first server settles: the limiter's is 1.
+        runtime_threads=1,
         timeout_graceful_shutdown=1.0,
     )
     app = create_app(arrivals)

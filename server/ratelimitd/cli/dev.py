@@ -1,0 +1,172 @@
+"""`dev`: everything on one machine, to try it: the limiter, a stub API and a real Envoy.
+
+Owns how they are put together and how they all end. What to type then is `try_lines`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ratelimitd.cli import terminal, try_lines, values
+from ratelimitd.errors import SettingsError
+from ratelimitd.settings import Address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ratelimitd.devkit.envoy import Envoy
+    from ratelimitd.settings import Settings
+
+_SIGNAL_LAG = 0.5
+"""Seconds. Ctrl-C reaches Envoy as well as us, and its end may be noticed first."""
+
+
+def dev(
+    *,
+    with_envoy: bool = False,
+    edge: str = "127.0.0.1:10000",
+    policy: Path | None = None,
+    store: str = "memory",
+    listen: str = "127.0.0.1:8081",
+    http: str = "127.0.0.1:8080",
+    admin: str = "127.0.0.1:9090",
+    api: str = "127.0.0.1:0",
+) -> int:
+    """Try everything on this machine: the limiter, a stub API, a real Envoy.
+
+    Prints the addresses and lines to try on stdout. Ctrl-C stops it all. API keys are hashed with
+    a published secret, so everything stays on loopback.
+
+    Example: `ratelimitd dev --with-envoy`
+
+    Parameters
+    ----------
+    with_envoy
+        Put a real Envoy in front of the stub API.
+    edge
+        Where Envoy serves clients, `HOST:PORT`. Port 0 picks a free one, here as below.
+    policy
+        A policy file of your own. Default: the sample that `ratelimitd init` prints.
+    store
+        Where counts are kept: `memory` or `file:PATH`.
+    listen
+        Where the limiter serves gRPC.
+    http
+        Where the limiter serves `/healthz` and `/readyz`.
+    admin
+        Where the limiter serves `/metrics`.
+    api
+        Where the stub API answers.
+    """
+    import uvloop
+
+    from ratelimitd.devkit.envoy import EnvoyError, find_binary
+    from ratelimitd.devkit.samples import samples_dir
+    from ratelimitd.telemetry import configure_logging
+    from ratelimitd.transports.h2corn import hide_banner
+
+    places = {"edge": edge, "listen": listen, "http": http, "admin": admin, "api": api}
+    _only_loopback(places)
+    settings = values.settings(
+        policy=policy or samples_dir() / "policy.yaml",
+        store=store,
+        listen=[listen],
+        http=http,
+        admin=admin,
+    )
+    configure_logging("text")
+    hide_banner()
+    try:
+        if with_envoy:
+            find_binary()
+        return uvloop.run(_dev(settings, api, edge if with_envoy else ""))
+    except EnvoyError as error:
+        raise SettingsError(f"--edge {edge}: {error}") from error
+
+
+def _only_loopback(places: dict[str, str]) -> None:
+    faults = values.Faults()
+    for flag, text in places.items():
+        address = faults.of(f"--{flag}", Address.parse, text)
+        if address is not None and not address.is_local:
+            faults.add(
+                f"--{flag} {address}: `dev` stays on loopback, because its secret is published; "
+                "`ratelimitd serve` is for more"
+            )
+    faults.settle()
+
+
+async def _dev(settings: Settings, api: str, edge: str) -> int:
+    """Run everything until a signal comes, or Envoy ends by itself."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        places = await stack.enter_async_context(_limiter(settings))
+        places["api"] = await stack.enter_async_context(_stub_api(api))
+        envoy = None
+        if edge:
+            terminal.say("starting Envoy …")
+            envoy = await stack.enter_async_context(_envoy(places, edge))
+            places |= {"edge": envoy.edge, "envoy-admin": envoy.admin}
+        print("\n".join(try_lines.of(places, settings.policy)), flush=True)
+        return await _until_stopped(stop, envoy)
+
+
+async def _until_stopped(stop: asyncio.Event, envoy: Envoy | None) -> int:
+    stopped = asyncio.ensure_future(stop.wait())
+    if envoy is None:
+        await stopped
+        return 0
+    ended = asyncio.ensure_future(envoy.wait())
+    await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopped}, timeout=_SIGNAL_LAG)
+    if stop.is_set():
+        ended.cancel()
+        return 0
+    stopped.cancel()
+    terminal.complain(f"Envoy ended by itself, with status {ended.result()}")
+    return 1
+
+
+@contextlib.asynccontextmanager
+async def _limiter(settings: Settings) -> AsyncIterator[dict[str, str]]:
+    from ratelimitd.app import Service
+
+    service = Service(settings)
+    try:
+        await service.start()
+        yield {listener: addresses[0] for listener, addresses in service.addresses.items()}
+    finally:
+        # Whoever tries things does not wait: calls under way belong to nobody else.
+        await service.stop(grace=0)
+
+
+@contextlib.asynccontextmanager
+async def _stub_api(bind: str) -> AsyncIterator[str]:
+    from ratelimitd.devkit.stub_api import serve_stub_api
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            address = await stack.enter_async_context(serve_stub_api(bind))
+        except OSError as error:
+            raise SettingsError(f"--api: {error}") from error
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def _envoy(places: dict[str, str], edge: str) -> AsyncIterator[Envoy]:
+    from ratelimitd.devkit.envoy import run_envoy
+    from ratelimitd.devkit.envoy_config import load, render
+    from ratelimitd.devkit.samples import samples_dir
+
+    config = render(
+        load(samples_dir() / "envoy.yaml"), limiter=[places["grpc"]], api=places["api"], edge=edge
+    )
+    async with run_envoy(config) as envoy:
+        yield envoy
