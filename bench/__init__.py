@@ -1,0 +1,1 @@
+"""Measurements, each printed with the machine and the commit; none of them is a test."""

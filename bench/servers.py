@@ -1,0 +1,81 @@
+"""The servers that are compared, each a process of its own that is stopped afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_POLICY = Path(__file__).with_name("policy.yaml")
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Running(NamedTuple):
+    """A server under measurement."""
+
+    pid: int
+    target: str
+    """HOST:PORT of its gRPC listener."""
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has used so far, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[Running]:
+    """Run a server that says on stdout when it is ready, and where; stop it in the end."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"(?:grpc|ready) (127\.0\.0\.1:\d+)", line)
+        try:
+            if found is None:
+                msg = f"{' '.join(command)} did not become ready: {line!r}"
+                raise RuntimeError(msg)
+            yield Running(process.pid, found[1])
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def ratelimitd(transport: str, store: str = "memory") -> list[str]:
+    """Return the command of the product with the measured tier."""
+    free = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    chosen = ("--transport", transport, "--store", store, "--policy", str(_POLICY))
+    return ["-m", "ratelimitd", "serve", *free, *chosen]
+
+
+def naive() -> list[str]:
+    """Return the command of the frozen yardstick."""
+    return ["-m", "bench.naive", str(free_port())]
+
+
+def noop() -> list[str]:
+    """Return the command of the h2corn transport with a decision that does nothing."""
+    return ["-m", "bench.noop"]
