@@ -18,13 +18,13 @@ class Aging(Generic[S]):
     """Key to state, with at most `room` keys that callers invented."""
 
     __slots__ = (
-        "_lifetime",
         "_old",
         "_old_strangers",
         "_room",
         "_turned",
         "_young",
         "_young_strangers",
+        "lifetime",
     )
 
     def __init__(self, room: int) -> None:
@@ -33,8 +33,9 @@ class Aging(Generic[S]):
         self._old: dict[bytes, S] = {}
         self._young_strangers = 0
         self._old_strangers = 0
-        self._lifetime = 0
         self._turned = 0
+        self.lifetime = 0
+        """The longest that any state was said to matter after a write, microseconds."""
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -62,11 +63,11 @@ class Aging(Generic[S]):
 
     def age(self, now: int, lifetime: int) -> None:
         """Drop what no longer matters, given that states matter for `lifetime` after a write."""
-        if lifetime > self._lifetime:
-            self._lifetime = lifetime
-        if now < self._turned + self._lifetime:
+        if lifetime > self.lifetime:
+            self.lifetime = lifetime
+        if now < self._turned + self.lifetime:
             return
-        fresh = now < self._turned + 2 * self._lifetime
+        fresh = now < self._turned + 2 * self.lifetime
         self._old = self._young if fresh else {}
         self._old_strangers = self._young_strangers if fresh else 0
         self._young = {}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ratelimitd.clock import Clock
-    from ratelimitd.model import Counter, Limit, Op, Standing
-    from ratelimitd.stores.memory.tables import Table
+    from ratelimitd.model import Limit, Op, Standing
+    from ratelimitd.stores.memory.table import Table
 
 __all__ = ["DEFAULT_ROOM", "MemoryCounters"]
 
@@ -31,21 +31,26 @@ _PEEK = Kind.PEEK
 class MemoryCounters:
     """`stores.ports.Counters` in this process."""
 
-    def __init__(self, clock: Clock, room: int = DEFAULT_ROOM) -> None:
+    def __init__(
+        self, clock: Clock, room: int = DEFAULT_ROOM, *, notes_changes: bool = False
+    ) -> None:
+        """Count by `clock`. `notes_changes`: each table keeps the keys that changed (`dirty`)."""
         self._clock = clock
         self._room = room
-        self._tables: dict[str, Table] = {}
+        self._notes_changes = notes_changes
+        self.tables: dict[str, Table] = {}
+        """Counter families that were opened, by name."""
 
     async def take(self, ops: Sequence[Op]) -> Taken:
         """See `Counters.take`. Never awaits, so nothing comes in between."""
         now = self._clock()
-        tables = self._tables
+        tables = self.tables
         standings: list[Standing] = []
         passed = plain = True
         for kind, counter, limit, hits, prior, _ in ops:
             table = tables.get(counter.family)
             if table is None:
-                table = self._open(counter, limit)
+                table = self.open(counter.family, limit)
             if kind > _ACQUIRE:
                 plain = False
             standing = table.judge(counter, limit, prior + hits, now)
@@ -68,7 +73,7 @@ class MemoryCounters:
         for index, op in enumerate(ops):
             judged = standings[index]
             if op.kind <= _PEEK and judged.passes and (op.kind == _PEEK or not passed):
-                table = self._tables[op.counter.family]
+                table = self.tables[op.counter.family]
                 bare = table.judge(op.counter, op.limit, 0, now)
                 standings[index] = make_standing(
                     (op.limit, True, bare.before, bare.before, judged.retry_at, bare.reset_at)
@@ -79,7 +84,7 @@ class MemoryCounters:
         for index, op in enumerate(ops):
             if op.kind <= _PEEK:
                 continue
-            table = self._tables[op.counter.family]
+            table = self.tables[op.counter.family]
             before = table.judge(op.counter, op.limit, 0, now).before
             table.add(op, -op.hits if op.kind == Kind.REFUND else op.hits, now)
             bare = table.judge(op.counter, op.limit, 0, now)
@@ -87,9 +92,12 @@ class MemoryCounters:
                 (op.limit, True, before, bare.before, now, bare.reset_at)
             )
 
-    def _open(self, counter: Counter, limit: Limit) -> Table:
+    def open(self, family: str, limit: Limit) -> Table:
+        """Begin a family's table. Of the limit, only window and algorithm matter."""
         table = TABLES[limit.algorithm](limit, self._room)
-        self._tables[counter.family] = table
+        if self._notes_changes:
+            table.dirty = set()
+        self.tables[family] = table
         return table
 
     async def close(self) -> None:

@@ -1,0 +1,235 @@
+"""The file store: the memory store, written down behind its back.
+
+Counting is `MemoryCounters` itself, no slower for it but for noting each changed key. A task swaps
+out the noted keys every `interval`, reads their states in slices that the event loop does not feel,
+and has a thread of its own write them in one transaction. So a killed process loses at most the
+last second of counts, and a closed one none; what is at rest is never more than was counted.
+
+Whose file it is: `custody`. How it looks: `journal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ratelimitd.clock import steady_ns
+from ratelimitd.stores import custody
+from ratelimitd.stores.journal import FIELDS, KEY, Journal, Page
+from ratelimitd.stores.memory.counters import DEFAULT_ROOM, MemoryCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from ratelimitd.clock import Clock
+    from ratelimitd.model import Limit, Op
+    from ratelimitd.stores.memory.table import Row
+    from ratelimitd.stores.ports import Taken
+
+__all__ = ["INTERVAL", "FileCounters"]
+
+INTERVAL = 0.5
+"""Seconds from the start of one writing to the next. The other half of the promised second is for
+collecting and writing."""
+_SLICE = 2048
+"""Counters read between two turns of the event loop: well under a millisecond."""
+_LEAST_PAUSE = 0.05
+
+_LOG = logging.getLogger("ratelimitd")
+
+
+class FileCounters:
+    """`stores.ports.Counters` in this process and in a file. Make it, `start` it, `close` it."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        clock: Clock,
+        room: int = DEFAULT_ROOM,
+        interval: float = INTERVAL,
+    ) -> None:
+        """Count by `clock` and write to `path` every `interval` seconds, once started."""
+        self._path = Path(path)
+        self._clock = clock
+        self._interval = interval
+        self._memory = MemoryCounters(clock, room, notes_changes=True)
+        self.take: Callable[[Sequence[Op]], Awaitable[Taken]] = self._memory.take
+        """See `Counters.take`: the memory store's own, without a call in between."""
+        self.write_errors = 0
+        """Writings that failed."""
+        self._failing = False
+        self._journal = Journal(self._path)
+        self._lock: int | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="ratelimitd-file")
+        self._writing = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def unwritten(self) -> int:
+        """How many counters have changed since they were last written."""
+        return sum(len(table.dirty or ()) for table in self._memory.tables.values())
+
+    async def start(self) -> None:
+        """Lock the file, read it, and begin writing to it. Raises `StoreUnavailableError`."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._worker, self._open, self._clock())
+        except BaseException:
+            self._worker.submit(self._release)
+            self._worker.shutdown(wait=False)
+            raise
+        self._writer = loop.create_task(self._write_behind(), name="ratelimitd-file")
+
+    async def flush(self) -> bool:
+        """Write what has changed since the last time; say whether that went well.
+
+        A failure is counted, logged when it is news, and tried again with the next writing.
+        """
+        return await asyncio.shield(self._flush())
+
+    async def close(self) -> None:
+        """Write the last counts and let go of the file. Idempotent.
+
+        What cannot be written (a full disk) is logged; nobody waits for room.
+        """
+        self.take = self._refuse
+        self._stopping.set()
+        await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        if self._writer is not None:
+            await asyncio.wait((self._writer,))
+        async with self._writing:
+            if self._writer is None:
+                return
+            self._writer = None
+            if not await self._write_changes():
+                _LOG.error(
+                    "closed without writing %s counters to %s: what was counted in them since the "
+                    "last writing is lost",
+                    *(self.unwritten, self._path),
+                )
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._release)
+            self._worker.shutdown(wait=False)
+
+    async def _refuse(self, ops: Sequence[Op]) -> Taken:
+        """Count nothing after the end: it would be forgotten."""
+        del ops
+        raise custody.unavailable(self._path, "is closed")
+
+    def _open(self, now: int) -> None:
+        """Make the file ours and read it. In the worker's thread."""
+        # Absolute and without symbolic links, so that one file has one lock.
+        self._path = Path(os.path.realpath(self._path))
+        self._journal = Journal(self._path)
+        self._lock = custody.claim(self._path)
+        try:
+            self._load(now)
+        except custody.DamagedFileError as damage:
+            self._journal.close()
+            self._memory.tables.clear()
+            aside = custody.set_aside(self._path, now)
+            _LOG.warning(
+                "the counts in %s cannot be read (%s); that file is now %s, and counting begins "
+                "anew",
+                *(self._path, damage, aside),
+            )
+            self._load(now)
+
+    def _load(self, now: int) -> None:
+        self._journal.open()
+
+        def receive(family: str, limit: Limit, rows: Iterable[Row]) -> None:
+            self._memory.open(family, limit).restore(rows, now)
+
+        self._journal.load(now, receive)
+
+    def _release(self) -> None:
+        self._journal.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    async def _write_behind(self) -> None:
+        while not self._stopping.is_set():
+            began = steady_ns()
+            await self._flush()
+            pause = self._interval - (steady_ns() - began) / 1e9
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), max(pause, _LEAST_PAUSE))
+
+    async def _flush(self) -> bool:
+        async with self._writing:
+            return await self._write_changes()
+
+    async def _write_changes(self) -> bool:
+        pages = await self._collect()
+        if not pages:
+            return True
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._worker, self._write, pages, self._clock())
+        except Exception as error:  # noqa: BLE001 - whatever it is, counting goes on
+            await self._put_back(pages)
+            self.write_errors += 1
+            self._tell(error)
+            return False
+        self._tell(None)
+        return True
+
+    async def _collect(self) -> list[Page]:
+        """Read the states of all changed counters, giving way to the event loop in between."""
+        pages = []
+        for family, table in tuple(self._memory.tables.items()):
+            if not table.dirty:
+                continue
+            keys, table.dirty = iter(table.dirty), set()
+            chunks: list[list[int | bytes]] = []
+            while some := tuple(islice(keys, _SLICE)):
+                # What is over by now has no row, and needs none.
+                chunk: list[int | bytes] = []
+                chunk.extend(chain.from_iterable(table.rows(some, self._clock())))
+                if chunk:
+                    chunks.append(chunk)
+                await asyncio.sleep(0)
+            if chunks:
+                pages.append(Page(family, table.limit, chunks))
+        return pages
+
+    async def _put_back(self, pages: Sequence[Page]) -> None:
+        """Note again what could not be written: only counters that live, so this has a bound."""
+        for page in pages:
+            table = self._memory.tables[page.family]
+            for chunk in page.chunks:
+                assert table.dirty is not None
+                table.dirty.update(cast("list[bytes]", chunk[KEY::FIELDS]))
+                await asyncio.sleep(0)
+
+    def _write(self, pages: Sequence[Page], now: int) -> None:
+        """Write, then sweep. In the worker's thread."""
+        self._journal.write(pages)
+        written = sum(len(chunk) for page in pages for chunk in page.chunks) // FIELDS
+        # What was written is at rest, whatever becomes of the sweeping: its turn comes again.
+        with contextlib.suppress(sqlite3.Error):
+            self._journal.sweep(now, written)
+
+    def _tell(self, error: Exception | None) -> None:
+        """Log that writing begins to fail, or works again: once each."""
+        failing = error is not None
+        if failing and not self._failing:
+            _LOG.error(
+                "counts cannot be written to %s (%s); they go on in memory and are written as soon "
+                "as that works, and lost if the process ends before",
+                *(self._path, error),
+            )
+        elif self._failing and not failing:
+            _LOG.warning("counts are written to %s again", self._path)
+        self._failing = failing

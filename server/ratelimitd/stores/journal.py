@@ -1,0 +1,288 @@
+"""The counts at rest: an SQLite file in WAL mode, one row for each counter.
+
+Owns schema, reading, writing and sweeping. Synchronous; all calls of one `Journal` come from one
+thread, which is not the event loop's. Knows nothing of who decides, and when it writes.
+
+A row is the latest state of a counter; its window turning replaces it. What is over (`over`, the
+first instant at which a state no longer matters) is swept by and by, never all at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ratelimitd.model import Algorithm, Limit, Meter, MeterKind, Unit, Window
+from ratelimitd.stores import custody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from ratelimitd.stores.memory.table import Row
+
+FIELDS: Final = 5
+"""Values in a `Row`."""
+KEY: Final = 1
+"""Which of them is the key."""
+SWEPT_PER_ROW: Final = 2
+"""Rows looked at for each row written: what is over can never outnumber the rest for long."""
+_LEAST_SWEPT = 1000
+
+_SCHEMA = {
+    "families": """CREATE TABLE families (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    algorithm TEXT NOT NULL,
+    window_name TEXT NOT NULL,
+    length_us INTEGER NOT NULL,
+    months INTEGER NOT NULL,
+    unit TEXT,
+    anchor_day INTEGER NOT NULL
+)""",
+    # The check is verified whenever the file is opened, so that a damaged row is never a count.
+    "counts": """CREATE TABLE counts (
+    family INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    second INTEGER NOT NULL,
+    over INTEGER NOT NULL,
+    PRIMARY KEY (family, key),
+    CHECK (typeof(key) = 'blob' AND typeof(start) = 'integer' AND typeof(over) = 'integer'
+        AND typeof(first) = 'integer' AND typeof(second) = 'integer' AND first >= 0 AND second >= 0)
+) WITHOUT ROWID""",
+}
+_SETTINGS = (
+    "PRAGMA synchronous = FULL",  # a power cut, too, loses no more than a kill
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -32000",  # KiB
+    f"PRAGMA journal_size_limit = {64 << 20}",
+    "CREATE TEMP TABLE staged (family, start, key, first, second, over)",
+)
+# Nothing is wrong with the file where SQLite says one of these.
+_PASSING = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM),
+}
+_FIRST = (0, b"")
+_LAST = (2**63 - 1, b"")
+_PATIENCE = 1.0  # seconds, for somebody who looks into the file with another tool
+
+
+class Page(NamedTuple):
+    """Changed counters of one family."""
+
+    family: str
+    limit: Limit
+    chunks: Sequence[list[int | bytes]]
+    """Rows, flattened: `FIELDS` values each. A chunk is one statement, because the thread that
+    writes has to win the interpreter's lock from a busy event loop for every statement."""
+
+
+class Journal:
+    """One file, opened and closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._families: dict[str, int] = {}
+        self._swept = _FIRST
+
+    def open(self) -> None:
+        """Open the file, making it where there is none.
+
+        Raises `StoreUnavailableError`, and `DamagedFileError` before anything in it was changed.
+        """
+        with self._judging():
+            if not custody.exists(self._path):
+                self._make()
+            self._inspect()
+            self._inode = self._path.stat().st_ino
+            self._connection = _connect(self._path)
+            for setting in _SETTINGS:
+                self._connection.execute(setting)
+
+    def load(self, now: int, receive: Callable[[str, Limit, Iterable[Row]], None]) -> None:
+        """Hand over the rows of each family that are not over.
+
+        Raises `StoreUnavailableError`, `DamagedFileError`.
+        """
+        connection = self._opened()
+        with self._judging():
+            for number, name, *identity in connection.execute("SELECT * FROM families").fetchall():
+                self._families[name] = number
+                receive(
+                    name,
+                    _limit(name, *identity),
+                    connection.execute(
+                        "SELECT start, key, first, second, over FROM counts"
+                        " WHERE family = ? AND over > ?",
+                        (number, now),
+                    ),
+                )
+
+    def write(self, pages: Sequence[Page]) -> None:
+        """Write all pages, or nothing. Raises `sqlite3.Error`, `OSError`."""
+        connection = self._opened()
+        self._check_presence()
+        families = dict(self._families)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for page in pages:
+                if page.family not in families:
+                    families[page.family] = _insert_family(connection, page)
+                _stage(connection, families[page.family], page.chunks)
+            # In the order of the keys, each leaf of the tree is touched once.
+            connection.execute("INSERT OR REPLACE INTO counts SELECT * FROM staged ORDER BY 1, 3")
+            connection.execute("DELETE FROM staged")
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        self._families = families
+
+    def sweep(self, now: int, written: int) -> None:
+        """Delete what is over among the next rows, as many as `written` asks for.
+
+        Raises `sqlite3.Error`.
+        """
+        connection = self._opened()
+        span = max(_LEAST_SWEPT, written * SWEPT_PER_ROW)
+        end = connection.execute(
+            "SELECT family, key FROM counts WHERE (family, key) > (?, ?)"
+            " ORDER BY family, key LIMIT 1 OFFSET ?",
+            (*self._swept, span - 1),
+        ).fetchone()
+        connection.execute(
+            "DELETE FROM counts WHERE (family, key) > (?, ?) AND (family, key) <= (?, ?)"
+            " AND over <= ?",
+            (*self._swept, *(end or _LAST), now),
+        )
+        self._swept = end or _FIRST
+
+    def close(self) -> None:
+        """Let go of the file; SQLite folds its log into it where it can. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        assert self._connection is not None
+        return self._connection
+
+    def _make(self) -> None:
+        """Make the file under another name: a crash must not leave half of one under its own."""
+        making = self._path.with_name(f"{self._path.name}.making")
+        for suffix in ("", *custody.COMPANIONS):
+            making.with_name(making.name + suffix).unlink(missing_ok=True)
+        # SQLite gives its companions the mode of the database.
+        os.close(os.open(making, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(_connect(making)) as connection:
+            # Before WAL, so that these are in the file itself whatever happens to its log.
+            connection.execute(f"PRAGMA application_id = {custody.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {custody.FORMAT}")
+            for statement in _SCHEMA.values():
+                connection.execute(statement)
+            connection.execute("PRAGMA journal_mode = WAL")
+        making.rename(self._path)
+
+    def _inspect(self) -> None:
+        """Look whether the file is whole and ours, through a connection that cannot change it."""
+        with contextlib.closing(_connect(self._path, "?mode=ro")) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            custody.check_format(self._path, version)
+            if version != custody.FORMAT:
+                raise custody.DamagedFileError(f"its format is {version}")
+            schema = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL")
+            if dict(schema.fetchall()) != _SCHEMA:
+                raise custody.DamagedFileError("its tables are not ours")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise custody.DamagedFileError(verdict.replace("\n", " "))
+
+    def _check_presence(self) -> None:
+        """Refuse to write into a file that nobody will find again."""
+        if self._path.stat().st_ino != self._inode:
+            msg = "the file was replaced while in use"
+            raise FileNotFoundError(msg)
+
+    @contextlib.contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Tell a damaged file from one that cannot be read at present."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+            if code & 0xFF in _PASSING:
+                raise custody.unavailable(self._path, f"SQLite says: {error}") from error
+            raise custody.DamagedFileError(str(error)) from error
+        except (ValueError, TypeError) as error:
+            raise custody.DamagedFileError(f"a family is not one: {error}") from error
+        except OSError as error:
+            raise custody.unavailable(self._path, error.strerror or str(error)) from error
+
+
+def _connect(path: Path, mode: str = "") -> sqlite3.Connection:
+    # The cache of statements would keep large ones of every length.
+    return sqlite3.connect(
+        path.as_uri() + mode, uri=True, isolation_level=None, timeout=_PATIENCE, cached_statements=4
+    )
+
+
+def _stage(
+    connection: sqlite3.Connection, family: int, chunks: Iterable[list[int | bytes]]
+) -> None:
+    for chunk in chunks:
+        rows = ",".join(["(?1,?,?,?,?,?)"] * (len(chunk) // FIELDS))
+        connection.execute(f"INSERT INTO staged VALUES {rows}", [family, *chunk])  # noqa: S608 - question marks
+
+
+def _insert_family(connection: sqlite3.Connection, page: Page) -> int:
+    limit, window = page.limit, page.limit.window
+    assert window is not None
+    number = connection.execute(
+        "INSERT INTO families VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            page.family,
+            limit.algorithm.value,
+            window.name,
+            window.length_us,
+            window.months,
+            window.unit and window.unit.value,
+            window.anchor_day,
+        ),
+    ).lastrowid
+    assert number is not None
+    return number
+
+
+def _limit(
+    family: str,
+    algorithm: str,
+    name: str,
+    length_us: int,
+    months: int,
+    unit: str | None,
+    anchor_day: int,
+) -> Limit:
+    """Return a limit that opens a family's table; what it allows is the policy's to say."""
+    bucket = algorithm == Algorithm.TOKEN_BUCKET.value
+    return Limit(
+        name=family,
+        meter=Meter(name="at rest", kind=MeterKind.PREPAID),
+        amount=int(bucket),
+        window=Window(
+            name=name,
+            length_us=length_us,
+            months=months,
+            unit=Unit(unit) if unit else None,
+            anchor_day=anchor_day,
+        ),
+        algorithm=Algorithm(algorithm),
+        burst=int(bucket),
+    )

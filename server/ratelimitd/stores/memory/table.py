@@ -1,0 +1,50 @@
+"""What a table of the memory store is, and how a counter looks at rest. No table is made here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ratelimitd.model import Counter, Limit, Op, Standing
+
+OVERFLOW = b"~overflow"
+"""The counter that newcomers share once a table holds as many invented counters as it may."""
+
+Row = tuple[int, bytes, int, int, int]
+"""A counter at rest: start of its window (0 without), key, two numbers of its state, and the first
+instant at which it no longer matters."""
+
+
+class Table(Protocol):
+    """The counters of one family."""
+
+    limit: Limit
+    """One of the family's limits: window and algorithm are the family's, the amount is not."""
+    dirty: set[bytes] | None
+    """Keys changed since somebody who writes them down last looked; None where nobody does."""
+
+    def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
+        """Say whether `need` hits fit the counter. Changes nothing."""
+        ...
+
+    def add(self, op: Op, hits: int, now: int) -> None:
+        """Count hits (negative: give back), or for leases: grant or release the operation's."""
+        ...
+
+    def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
+        """Yield the states of those keys that still matter."""
+        ...
+
+    def restore(self, rows: Iterable[Row], now: int) -> None:
+        """Take in states at rest, into an empty table; what no longer matters is left out.
+
+        A window that is yet to come (the host's clock went back) waits for its time. Nobody knows
+        any more which keys callers invented, so all count as invented.
+        """
+        ...
+
+    def __len__(self) -> int:
+        """How many counters live."""
+        ...
