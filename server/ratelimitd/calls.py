@@ -72,14 +72,16 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         free = tuple(Part(()) for _ in question.descriptors)
         return Call(generation, (), free, (), (), (), (), (UNKNOWN_DOMAIN,), "", False)
     readings = [matcher.read(descriptor) for descriptor in question.descriptors]
-    refusal = next((r.plan.refusal for r in readings if _refused(r)), "")
+    refused = [_refused(*pair) for pair in zip(question.descriptors, readings, strict=True)]
+    refusal = next((r.plan.refusal for r, no in zip(readings, refused, strict=True) if no), "")
     ops: list[Op] = []
     parts: list[Part] = []
-    for descriptor, reading in zip(question.descriptors, readings, strict=True):
+    for descriptor, reading, no in zip(question.descriptors, readings, refused, strict=True):
         first = len(ops)
-        ops += _ops(descriptor, reading, question.hits, peek_only=bool(refusal))
+        if not no:
+            ops += _ops(descriptor, reading, question.hits, peek_only=bool(refusal))
         visible = (index for index in range(first, len(ops)) if not ops[index].limit.shadow)
-        parts.append(Part(tuple(visible), _refused(reading)))
+        parts.append(Part(tuple(visible), no))
     judged = tuple(
         index for part in parts for index in part.visible if ops[index].kind <= Kind.PEEK
     )
@@ -89,7 +91,7 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         tuple(parts),
         judged,
         _listed(ops, judged) if Family.IETF in matcher.policy.families else (),
-        _showable(ops, judged, matcher.policy.report),
+        _showable(ops, judged, matcher.policy.report, matcher.report_meter),
         matcher.policy.families,
         _events(readings),
         refusal,
@@ -97,8 +99,12 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
 
 
-def _refused(reading: Reading) -> bool:
-    return reading.plan.fate is Fate.REFUSED and not reading.done
+def _refused(descriptor: Descriptor, reading: Reading) -> bool:
+    """Say whether a descriptor asks for something that its key may not have; reports do not ask."""
+    if reading.plan.fate is not Fate.REFUSED or reading.done or descriptor.negative:
+        return False
+    meter = reading.plan.meter
+    return not (meter and meter.kind is MeterKind.POSTPAID and descriptor.hits)
 
 
 def _events(readings: Sequence[Reading]) -> tuple[str, ...]:
@@ -145,28 +151,39 @@ def _kind(
 
 
 def _stacked(ops: list[Op]) -> tuple[Op, ...]:
-    """Tell each operation what the call asks of its counter before it."""
+    """Tell each charge what the call charges to its counter before it.
+
+    Peeks ask for themselves alone, so that their place in the call changes no verdict. So do
+    acquisitions: all of one call on one counter are the same lease.
+    """
     seen: Tally[tuple[str, bytes]] = Tally()
     for index, op in enumerate(ops):
-        if op.kind > Kind.PEEK:
-            continue
-        identity = (op.counter.family, op.counter.key)
-        if seen[identity]:
-            ops[index] = op._replace(prior=seen[identity])
-        if op.kind != Kind.PEEK:
+        if op.kind == Kind.CHARGE:
+            identity = _identity(op)
+            if seen[identity]:
+                ops[index] = op._replace(prior=seen[identity])
             seen[identity] += op.hits
     return tuple(ops)
 
 
+def _identity(op: Op) -> tuple[str, bytes]:
+    return op.counter.family, op.counter.key
+
+
 def _listed(ops: list[Op], judged: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the first operation of each limit: a name stands once in a header."""
-    first: dict[str, int] = {}
+    """Return one operation of each limit: a name stands once in a header.
+
+    It is the last one on the counter that the call names first: it knows what the call leaves.
+    """
+    chosen: dict[str, int] = {}
     for index in judged:
-        first.setdefault(ops[index].limit.name, index)
-    return tuple(first.values())
+        name = ops[index].limit.name
+        if _identity(ops[chosen.setdefault(name, index)]) == _identity(ops[index]):
+            chosen[name] = index
+    return tuple(chosen.values())
 
 
-def _showable(ops: list[Op], judged: tuple[int, ...], report: str) -> tuple[int, ...]:
+def _showable(ops: list[Op], judged: tuple[int, ...], report: str, meter: str) -> tuple[int, ...]:
     """Return the candidates for the headers of an allowed call, of which the tightest is shown.
 
     The reported limit where the call has it, else the longest window of its meter, else all limits
@@ -174,8 +191,7 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str) -> tuple[int,
     """
     named = tuple(index for index in judged if ops[index].limit.name == report)
     if named or not judged:
-        return named[:1]
-    meter = report.partition("/")[0]
+        return named
     same = [index for index in judged if ops[index].limit.meter.name == meter]
     if same:
         longest = max(length(ops[index].limit) for index in same)

@@ -72,6 +72,8 @@ def tightest(standings: Iterable[Standing]) -> Standing:
         limit = standing[0]
         of = limit.burst or limit.amount
         left = of - standing[3]
+        if not of:
+            of = 1
         if best is not None:
             ours, theirs = left * best_of, best_left * of
             if ours > theirs or (ours == theirs and length(limit) <= length(best[0])):

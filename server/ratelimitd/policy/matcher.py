@@ -18,6 +18,8 @@ from ratelimitd.policy.glob import matches
 from ratelimitd.policy.spec import DEFAULT_METER, Policy, Record, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ratelimitd.keys import Hasher
 
 PLANS = 32_768
@@ -25,6 +27,8 @@ PLANS = 32_768
 ADDRESS = "remote_address"
 """The entry that tells callers without a key apart."""
 _PATHS = frozenset({"path", ":path"})
+_SHORT = keys.LONGEST_VALUE // 4
+"""Characters that can never be over `LONGEST_VALUE` bytes."""
 
 Value = str | None
 """A descriptor entry's value; None where the entry is absent, which is not empty."""
@@ -70,6 +74,8 @@ class Caller(NamedTuple):
     subject: Subject
     limits: tuple[Limit, ...]
     record: Record | None
+    refusal: str = ""
+    """Why this caller may not ask for anything; what has happened is counted all the same."""
 
 
 class Matcher:
@@ -85,16 +91,20 @@ class Matcher:
         self._names = tuple(names)
         self._memo: Memo[tuple[Value | Override, ...], Plan] = Memo(plans)
         self._families: dict[Limit, str] = {}
+        named = (limit.meter.name for limit in _limits(policy) if limit.name == policy.report)
+        self.report_meter = next(named, policy.report.partition("/")[0])
+        """The meter of the limit that headers report, where some tier has it."""
 
     def read(self, descriptor: Descriptor) -> Reading:
         """Return what the descriptor means; of entries of one name, the first counts."""
         values: list[Value | Override] = [None] * len(self._names)
-        lease, done, untrusted = "", False, 0
+        lease, done, untrusted, long = "", False, 0, False
         for name, value in descriptor.entries:
             index = self._slots.get(name)
             if index is not None:
                 if values[index] is None:
                     values[index] = value.partition("?")[0] if name in _PATHS else value
+                    long = long or len(value) > _SHORT
             elif name in self.policy.attributes:
                 untrusted += 1
             if name == "lease":
@@ -103,18 +113,23 @@ class Matcher:
                 done = done or value == "done"
         if descriptor.override and self.policy.overrides:
             values.append(descriptor.override)
-        key = tuple(values)
+        key = self._bounded(values) if long else tuple(values)
         plan = self._memo.get(key) or self._memo.recall(key)
         if plan is None:
-            plan = self._plan(key)
+            plan = self._plan(values)
             self._memo.put(key, plan)
         return Reading(plan, done, lease, untrusted)
 
-    def _plan(self, key: tuple[Value | Override, ...]) -> Plan:
-        override = key[-1] if len(key) > len(self._names) else None
+    def _bounded(self, values: list[Value | Override]) -> tuple[Value | Override, ...]:
+        """Return the key of the cache where some value may be long: no memory for what is sent."""
+        bounded_value = self._hasher.bounded_value
+        return tuple(bounded_value(each) if isinstance(each, str) else each for each in values)
+
+    def _plan(self, given: list[Value | Override]) -> Plan:
+        override = given[-1] if len(given) > len(self._names) else None
         values: dict[str, str] = {
             name: value
-            for name, value in zip(self._names, key, strict=False)
+            for name, value in zip(self._names, given, strict=False)
             if isinstance(value, str)
         }
         api_key = self._api_key(values)
@@ -123,11 +138,12 @@ class Matcher:
             if self._applies(conditions, values):
                 return Plan(Fate.FREE)
         caller = self._caller(api_key, values)
-        if isinstance(caller, Plan):
-            return caller
         meter = self.policy.meters.get(values.get("meter", DEFAULT_METER))
+        if isinstance(caller, Plan):
+            return caller._replace(meter=meter)
         if meter is None:
-            return Plan(Fate.UNKNOWN_METER)
+            fate = Fate.REFUSED if caller.refusal else Fate.UNKNOWN_METER
+            return Plan(fate, refusal=caller.refusal)
         limits = caller.limits
         if isinstance(override, Override) and meter.kind is not MeterKind.LEASE:
             limits = (overriding(override, meter),)
@@ -138,6 +154,8 @@ class Matcher:
             for limit in limits
             if limit.meter.name == meter.name and self._applies(limit.when, values)
         )
+        if caller.refusal:
+            return Plan(Fate.REFUSED, meter, bound, caller.refusal)
         return Plan(Fate.LIMITED if bound else Fate.FREE, meter, bound)
 
     def _api_key(self, values: dict[str, str]) -> str:
@@ -160,9 +178,8 @@ class Matcher:
             record = next(filter(None, older), None)
         if record is None:
             return self._by(rule.default_tier, subject, "not registered")
-        if record.refusal:
-            return Plan(Fate.REFUSED, refusal=f"API key is {record.refusal}")
-        return Caller(record.subject, effective_limits(policy, record), record)
+        refusal = f"API key is {record.refusal}" if record.refusal else ""
+        return Caller(record.subject, effective_limits(policy, record), record, refusal)
 
     def _by(self, verdict: str | Verdict, subject: Subject, why: str) -> Caller | Plan:
         """Return a caller without a record: limited by a tier, free, or refused."""
@@ -209,11 +226,15 @@ def _named(policy: Policy) -> set[str]:
     names = {policy.subject.entry, "meter"}
     if isinstance(policy.subject.missing, str):
         names.add(ADDRESS)
-    limits = [limit for tier in policy.tiers.values() for limit in tier.limits]
-    limits += [limit for record in policy.records.values() for limit in record.limits]
-    for limit in limits:
+    for limit in _limits(policy):
         names.update(limit.per)
         names.update(name for name, _ in limit.when)
     for conditions in policy.exempt:
         names.update(name for name, _ in conditions)
     return names - {"subject", "lease"}
+
+
+def _limits(policy: Policy) -> Iterator[Limit]:
+    """Yield the limits of all tiers and records."""
+    for holder in (*policy.tiers.values(), *policy.records.values()):
+        yield from holder.limits
