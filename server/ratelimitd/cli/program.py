@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from ratelimitd import __version__
 from ratelimitd.cli import terminal
@@ -39,7 +39,7 @@ UNREACHABLE = 69
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
-COMMANDS = ("serve", "dev")
+COMMANDS = ("serve", "dev", "decide", "bench")
 """Every command, in the order of `--help`; each is the function of its name in its module."""
 
 _HELP = """An exact rate limiter for Envoy and for gRPC services.
@@ -66,6 +66,7 @@ def program() -> App:
         config=Environment(),
         console=terminal.console(sys.stdout),
         error_console=terminal.console(sys.stderr),
+        default_parameter=Parameter(negative=()),
         result_action="return_value",
         help_format="markdown",
         suppress_keyboard_interrupt=False,

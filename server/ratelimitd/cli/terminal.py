@@ -5,6 +5,7 @@ Owns the consoles. Knows no command.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ratelimitd.errors import PolicyError
 
 _WIDE = 160
@@ -34,6 +37,11 @@ def console(stream: TextIO) -> Console:
     )
 
 
+def printable(text: str) -> str:
+    """Return text that came from elsewhere without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def say(message: str) -> None:
     """Tell the person at the terminal something that is no data."""
     _talk(Text(message))
@@ -47,6 +55,18 @@ def complain(message: str) -> None:
 def warn(message: str) -> None:
     """Say that something is probably not meant."""
     _talk(Text.assemble(("warning: ", "bold yellow"), message))
+
+
+@contextlib.contextmanager
+def working(message: str) -> Iterator[None]:
+    """Show that something goes on: moving on a terminal, else as one line."""
+    screen = console(sys.stderr)
+    if not screen.is_terminal:
+        say(message)
+        yield
+        return
+    with screen.status(Text(message)):
+        yield
 
 
 def _talk(text: Text) -> None:

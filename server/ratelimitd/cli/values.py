@@ -5,6 +5,7 @@ Every fault names its flag; all of them are told at once.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
+MOST_HITS = 2**53 - 1
+"""Where counts end."""
+
+
 def split(hint: object, value: str, delimiter: str | None = None) -> list[str]:
     """Split a variable that holds several values, at commas and white space."""
     del hint, delimiter
@@ -34,6 +39,45 @@ def duration(text: str) -> float:
     if match is None:
         raise SettingsError(f"{text!r} is no length of time; write 500ms, 3s or 2m")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def span(seconds: float) -> str:
+    """Return a wait for reading, in its two largest units, rounded up to seconds."""
+    left, parts = math.ceil(seconds), []
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def target(text: str) -> Address:
+    """Return the address of a running limiter. Raises `SettingsError`."""
+    address = Address.parse(text)
+    if not address.path and not address.port:
+        raise SettingsError(f"{text!r} names no port; a running limiter has one")
+    return address
+
+
+def entries(texts: Sequence[str], faults: Faults) -> list[tuple[str, str]]:
+    """Return the descriptor that `KEY=VALUE`s make."""
+    if not texts:
+        faults.add("no descriptor: give at least one KEY=VALUE, as api_key=demo-free")
+    pairs = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        # Not quoted: it may be an API key.
+        if not equals or not key:
+            faults.add("an entry is KEY=VALUE, as api_key=demo-free; one that was given is not")
+        elif not text.isascii() and not _is_text(text):
+            faults.add(f"the value of {key!r} is not UTF-8")
+        pairs.append((key, value))
+    return pairs
+
+
+def _is_text(text: str) -> bool:
+    """Say whether an argument was text: bytes that are not UTF-8 arrive as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 class Faults:
@@ -52,6 +96,10 @@ class Faults:
                 for line in str(error).splitlines()
             ]
             return None
+
+    def __bool__(self) -> bool:
+        """Say whether anything is wrong so far."""
+        return bool(self._found)
 
     def add(self, fault: str) -> None:
         """Note a fault that names its flag."""
