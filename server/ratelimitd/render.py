@@ -32,6 +32,8 @@ EXCEEDS_LIMIT = "exceeds_limit"
 """`details.reason` of a request that can never fit."""
 
 _SECOND = 1_000_000
+_INTEGER = 10**15 - 1
+"""The largest integer of a structured field (RFC 9651, 3.3.1)."""
 _LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 Header = tuple[str, str]
@@ -118,7 +120,7 @@ def ietf_state(decision: Decision) -> str:
     latest = retry_after(decision)
     items = []
     for standing in decision.standings:
-        item = f"{_quoted(standing.limit.name)};r={standing.remaining}"
+        item = f"{_quoted(standing.limit.name)};r={min(standing.remaining, _INTEGER)}"
         instant = standing.reset_at if standing.passes else standing.retry_at
         if standing.limit.meter.kind is not MeterKind.LEASE and instant != NEVER:
             wait = seconds_until(instant, decision.now)
@@ -129,7 +131,7 @@ def ietf_state(decision: Decision) -> str:
 
 
 def _policy_item(limit: Limit) -> str:
-    item = f"{_quoted(limit.name)};q={limit.capacity}"
+    item = f"{_quoted(limit.name)};q={min(limit.capacity, _INTEGER)}"
     if limit.meter.kind is MeterKind.LEASE:
         return item + ';qu="concurrent-requests"'
     if limit.meter.name != "requests":
