@@ -17,7 +17,8 @@ CLOCK = re.compile(
 CLOCK_READERS = ("ratelimitd.clock", "ratelimitd.cli.bench")
 
 ENVIRONMENT = re.compile(r"os\.(environb?|getenvb?|putenv|unsetenv)(\..*)?")
-ENVIRONMENT_READERS = ("ratelimitd.__main__", "ratelimitd.cli")
+# `asgi` because a foreign server that imports it can hand in nothing.
+ENVIRONMENT_READERS = ("ratelimitd.__main__", "ratelimitd.cli", "ratelimitd.asgi")
 
 SOCKET = re.compile(
     r"socket(\..*)?"
@@ -60,7 +61,7 @@ def clock_read(source: Source) -> Iterator[str]:
 def environment_read(source: Source) -> Iterator[str]:
     """Yield each look at the environment outside the command line."""
     if not is_in(source.name, *ENVIRONMENT_READERS):
-        yield from _uses(source, ENVIRONMENT, "the environment is read in __main__ and cli")
+        yield from _uses(source, ENVIRONMENT, "the environment is read in __main__, cli and asgi")
 
 
 def socket_used(source: Source) -> Iterator[str]:

@@ -7,45 +7,29 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
 from rich.text import Text
 
-from ratelimitd.cli import terminal, values
+from ratelimitd.cli import flags, terminal, values
 
 if TYPE_CHECKING:
     from ratelimitd.rpc.ask import Answer, Said
 
 
 def decide(
-    *entries: Annotated[str, Parameter(show_env_var=False)],
-    target: str = "127.0.0.1:8081",
-    domain: str = "agent-api",
-    hits: int | None = None,
-    peek: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    *entries: flags.Entries,
+    target: flags.Target = "127.0.0.1:8081",
+    domain: flags.Domain = "agent-api",
+    hits: flags.Hits = None,
+    peek: flags.Peek = False,
+    as_json: flags.Json = False,
 ) -> int:
     """Ask a running limiter for one decision.
 
     Exit status: 0 allowed, 1 denied, 69 nobody answers there.
 
     Example: `ratelimitd decide --peek api_key=demo-free route=invoke`
-
-    Parameters
-    ----------
-    entries
-        The descriptor, `KEY=VALUE` each, as Envoy would send it.
-    target
-        The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.
-    domain
-        The policy's domain.
-    hits
-        How much to ask for. Default: one.
-    peek
-        Ask whether one more would pass, and charge nothing.
-    as_json
-        Answer in JSON, of a shape that stays.
     """
     from ratelimitd.cli._client import ask
     from ratelimitd.rpc.ask import encode

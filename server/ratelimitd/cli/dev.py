@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratelimitd.cli import terminal, try_lines, values
+from ratelimitd.cli import flags, terminal, try_lines, values
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address
 
@@ -27,14 +26,14 @@ _SIGNAL_LAG = 0.5
 
 def dev(
     *,
-    with_envoy: bool = False,
-    edge: str = "127.0.0.1:10000",
-    policy: Path | None = None,
-    store: str = "memory",
-    listen: str = "127.0.0.1:8081",
-    http: str = "127.0.0.1:8080",
-    admin: str = "127.0.0.1:9090",
-    api: str = "127.0.0.1:0",
+    with_envoy: flags.WithEnvoy = False,
+    edge: flags.Edge = "127.0.0.1:10000",
+    policy: flags.OwnPolicy = None,
+    store: flags.Store = "memory",
+    listen: flags.Listen = "127.0.0.1:8081",
+    http: flags.Http = "127.0.0.1:8080",
+    admin: flags.Admin = "127.0.0.1:9090",
+    api: flags.Api = "127.0.0.1:0",
 ) -> int:
     """Try everything on this machine: the limiter, a stub API, a real Envoy.
 
@@ -42,32 +41,8 @@ def dev(
     a published secret, so everything stays on loopback.
 
     Example: `ratelimitd dev --with-envoy`
-
-    Parameters
-    ----------
-    with_envoy
-        Put a real Envoy in front of the stub API.
-    edge
-        Where Envoy serves clients, `HOST:PORT`. Port 0 picks a free one, here as below.
-    policy
-        A policy file of your own. Default: the sample that `ratelimitd init` prints.
-    store
-        Where counts are kept: `memory` or `file:PATH`.
-    listen
-        Where the limiter serves gRPC.
-    http
-        Where the limiter serves `/healthz` and `/readyz`.
-    admin
-        Where the limiter serves `/metrics`.
-    api
-        Where the stub API answers.
     """
-    import uvloop
-
-    from ratelimitd.devkit.envoy import EnvoyError, find_binary
     from ratelimitd.devkit.samples import samples_dir
-    from ratelimitd.telemetry import configure_logging
-    from ratelimitd.transports.h2corn import hide_banner
 
     places = {"edge": edge, "listen": listen, "http": http, "admin": admin, "api": api}
     _only_loopback(places)
@@ -78,14 +53,24 @@ def dev(
         http=http,
         admin=admin,
     )
+    return _run(settings, api, edge if with_envoy else "")
+
+
+def _run(settings: Settings, api: str, edge: str) -> int:
+    import uvloop
+
+    from ratelimitd.devkit.envoy import EnvoyError, find_binary
+    from ratelimitd.telemetry import configure_logging
+    from ratelimitd.transports.h2corn import hide_banner
+
     configure_logging("text")
     hide_banner()
     try:
-        if with_envoy:
+        if edge:
             find_binary()
-        return uvloop.run(_dev(settings, api, edge if with_envoy else ""))
+        return uvloop.run(_dev(settings, api, edge))
     except EnvoyError as error:
-        raise SettingsError(f"--edge {edge}: {error}") from error
+        raise SettingsError(f"--with-envoy: {error}") from error
 
 
 def _only_loopback(places: dict[str, str]) -> None:

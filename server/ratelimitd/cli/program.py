@@ -25,6 +25,7 @@ from ratelimitd.errors import (
     StoreError,
     UnreachableError,
 )
+from ratelimitd.policy.faults import faults_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ UNREACHABLE = 69
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
-COMMANDS = ("serve", "dev", "decide", "bench")
+COMMANDS = ("serve", "dev", "init", "check", "decide", "bench")
 """Every command, in the order of `--help`; each is the function of its name in its module."""
 
 _HELP = """An exact rate limiter for Envoy and for gRPC services.
@@ -106,7 +107,8 @@ def _run(arguments: Sequence[str]) -> int:
         terminal.say(f"See: {command} --help")
         return USAGE
     except PolicyError as error:
-        terminal.show_faults(error)
+        for fault in faults_of(error):
+            terminal.console(sys.stderr).print(terminal.styled(fault), soft_wrap=True)
         return exit_code(error)
     except RateLimitdError as error:
         for line in str(error).splitlines():

@@ -8,17 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from ratelimitd import __version__
-from ratelimitd.cli import values
+from ratelimitd.cli import flags, values
 from ratelimitd.errors import PolicyError, SettingsError
 
 if TYPE_CHECKING:
     from ratelimitd.app import Service
+    from ratelimitd.settings import Settings
 
 _LOG = logging.getLogger("ratelimitd")
 
@@ -31,21 +29,19 @@ UNPROTECTED = (
     "give --secret-file FILE for more than a try"
 )
 
-ListenFlag = Annotated[list[str] | None, Parameter(negative=(), env_var_split=values.split)]
-
 
 def serve(
     *,
-    policy: Path,
-    store: str = "memory",
-    listen: ListenFlag = None,
-    http: str = "127.0.0.1:8080",
-    admin: str = "127.0.0.1:9090",
-    transport: Literal["h2corn", "grpcio"] = "h2corn",
-    workers: int = 1,
-    secret_file: Path | None = None,
-    drain: str = "1s",
-    log_format: Literal["text", "json"] = "text",
+    policy: flags.Policy,
+    store: flags.Store = "memory",
+    listen: flags.Listens = None,
+    http: flags.Http = "127.0.0.1:8080",
+    admin: flags.Admin = "127.0.0.1:9090",
+    transport: flags.Transport = "h2corn",
+    workers: flags.Workers = 1,
+    secret_file: flags.SecretFile = None,
+    drain: flags.Drain = "1s",
+    log_format: flags.LogFormat = "text",
 ) -> int:
     """Decide calls: run the limiter.
 
@@ -54,55 +50,39 @@ def serve(
     once; SIGHUP reads the policy again.
 
     Example: `ratelimitd serve --policy policy.yaml --store file:counts.db`
-
-    Parameters
-    ----------
-    policy
-        A policy file, or a directory with one file per domain.
-    store
-        Where counts are kept: `memory` or `file:PATH`.
-    listen
-        Where gRPC is served, `HOST:PORT` or `unix:PATH`; repeat it for several addresses. Port 0
-        picks a free one. Default: 127.0.0.1:8081.
-    http
-        Where `/healthz` and `/readyz` are served.
-    admin
-        Where `/metrics` is served. Loopback only.
-    transport
-        What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one.
-    workers
-        Processes. More than one needs a store that processes share.
-    secret_file
-        The secrets that API keys are hashed with, one per line: the first writes, all read.
-        Without it: a published development secret, on loopback only.
-    drain
-        How long to say NOT_SERVING before closing connections, as `500ms` or `3s`.
-    log_format
-        How log lines look.
     """
+    if workers != 1:
+        raise SettingsError(NOT_SHARED.format(workers))
+    return _run(
+        values.settings(
+            policy=policy,
+            store=store,
+            listen=listen or ["127.0.0.1:8081"],
+            http=http,
+            admin=admin,
+            transport=transport,
+            secret_file=secret_file,
+            drain=drain,
+        ),
+        log_format,
+    )
+
+
+def _run(settings: Settings, log_format: str) -> int:
     import uvloop
 
     from ratelimitd.app import Service
     from ratelimitd.telemetry import configure_logging
     from ratelimitd.transports.h2corn import hide_banner
 
-    if workers != 1:
-        raise SettingsError(NOT_SHARED.format(workers))
-    settings = values.settings(
-        policy=policy,
-        store=store,
-        listen=listen or ["127.0.0.1:8081"],
-        http=http,
-        admin=admin,
-        transport=transport,
-        secret_file=secret_file,
-        drain=drain,
-    )
     configure_logging(log_format)
     hide_banner()
     if not settings.secrets:
         _LOG.warning(UNPROTECTED)
-    return uvloop.run(_serve(Service(settings), settings.drain))
+    service = Service(settings)
+    for warning in service.policy.warnings:
+        _LOG.warning(str(warning))
+    return uvloop.run(_serve(service, settings.drain))
 
 
 async def _serve(service: Service, drain: float) -> int:

@@ -13,13 +13,28 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from ratelimitd.policy.show import pieces
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ratelimitd.errors import PolicyError
+    from ratelimitd.policy.faults import Fault
 
 _WIDE = 160
 """Columns where nobody looks: what is piped is not folded for a screen."""
+
+_STYLES = {
+    "": "",
+    "code": "bold red",
+    "warning": "bold yellow",
+    "place": "bold",
+    "gutter": "dim",
+    "source": "",
+    "caret": "red",
+    "message": "",
+    "hint": "green",
+}
+"""The colour of each role that `policy.show` gives."""
 
 
 def console(stream: TextIO) -> Console:
@@ -73,7 +88,6 @@ def _talk(text: Text) -> None:
     console(sys.stderr).print(text, soft_wrap=True)
 
 
-def show_faults(error: PolicyError) -> None:
-    """List every fault of a policy."""
-    for fault in error.faults:
-        complain(str(fault))
+def styled(fault: Fault) -> Text:
+    """Return a fault of a policy as text with colours."""
+    return Text.assemble(*((text, _STYLES[role]) for text, role in pieces(fault)))

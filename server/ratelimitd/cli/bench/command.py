@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
-from ratelimitd.cli import terminal, values
+from ratelimitd.cli import flags, terminal, values
 from ratelimitd.cli.bench.figures import Load
 
 if TYPE_CHECKING:
@@ -21,68 +19,45 @@ MOST = {"requests": 5_000_000, "connections": 64, "streams": 1000}
 
 
 def bench(
-    *entries: Annotated[str, Parameter(show_env_var=False)],
-    target: str = "127.0.0.1:8081",
-    domain: str = "agent-api",
-    duration: str | None = None,
-    requests: int | None = None,
-    connections: int = 2,
-    streams: int = 50,
-    generator: str | None = None,
-    allow_remote: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    *entries: flags.Entries,
+    target: flags.Target = "127.0.0.1:8081",
+    domain: flags.Domain = "agent-api",
+    duration: flags.Duration = None,
+    requests: flags.Requests = None,
+    connections: flags.Connections = 2,
+    streams: flags.Streams = 50,
+    generator: flags.Generator = None,
+    allow_remote: flags.AllowRemote = False,
+    as_json: flags.Json = False,
 ) -> int:
     """Load a running limiter and measure it.
 
     Asks one question over and over, with h2load where that is installed (Debian: nghttp2-client).
-    The limit of the key that is asked for runs out soon; a denial is a decision like any other.
-    Exit status: 0, or 1 when calls ended without a decision.
+    The key's limit runs out soon; a denial is a decision like any other. Exit status: 0, or 1
+    when calls ended without a decision.
 
     Example: `ratelimitd bench --duration 10s api_key=demo-team route=invoke`
-
-    Parameters
-    ----------
-    entries
-        The descriptor, `KEY=VALUE` each. Its counter is charged.
-    target
-        The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.
-    domain
-        The policy's domain.
-    duration
-        How long, as `10s`; 5 minutes at most. Default: 5s, unless `--requests` is given.
-    requests
-        How many calls, instead.
-    connections
-        Connections at once.
-    streams
-        Calls under way at once on each connection.
-    generator
-        Who makes the load: `h2load` or `grpcio`. Default: h2load where it is installed.
-    allow_remote
-        Load a limiter on another machine, whose owner knows of it.
-    as_json
-        Answer in JSON, of a shape that stays.
     """
-    from ratelimitd.cli._client import ask
-    from ratelimitd.rpc.ask import METHOD, encode
+    from ratelimitd.rpc.ask import encode
 
     faults = values.Faults()
-    address = faults.of("--target", values.target, target)
-    if address is not None and not address.is_local and not allow_remote:
-        faults.add(f"--target {address} is another machine: say --allow-remote if it may be loaded")
+    address = _target(faults, target, allow_remote=allow_remote)
     pairs = values.entries(entries, faults)
     load = _load(faults, duration, requests, connections, streams)
     program = _program(faults, generator)
     faults.settle()
     assert address is not None
     assert load is not None
-    message = encode(domain, pairs, None)
-    ask(address, message)
-    with terminal.working(f"loading {address} with {'h2load' if program else 'grpcio'} …"):
-        measured = _run(program, address, METHOD, message, load)
-    ask(address, message)
+    measured = _measure(program, address, encode(domain, pairs, None), load)
     _tell(measured, as_json=as_json)
     return 1 if measured.not_ok else 0
+
+
+def _target(faults: values.Faults, text: str, *, allow_remote: bool) -> Address | None:
+    address = faults.of("--target", values.target, text)
+    if address is not None and not address.is_local and not allow_remote:
+        faults.add(f"--target {address} is another machine: say --allow-remote if it may be loaded")
+    return address
 
 
 def _load(
@@ -125,14 +100,22 @@ def _program(faults: values.Faults, generator: str | None) -> str | None:
     return found
 
 
-def _run(program: str | None, target: Address, path: str, message: bytes, load: Load) -> Measured:
-    from ratelimitd.cli.bench import h2load, python
-
-    if program is not None:
-        return h2load.run(program, target, path, message, load)
+def _measure(program: str | None, target: Address, message: bytes, load: Load) -> Measured:
+    """Ask once, load, ask once more: before and after, an answer must be a decision."""
     import uvloop
 
-    return uvloop.run(python.run(target, path, message, load))
+    from ratelimitd.cli._client import ask
+    from ratelimitd.cli.bench import h2load, python
+    from ratelimitd.rpc.ask import METHOD
+
+    ask(target, message)
+    with terminal.working(f"loading {target} with {'h2load' if program else 'grpcio'} …"):
+        if program is not None:
+            measured = h2load.run(program, target, METHOD, message, load)
+        else:
+            measured = uvloop.run(python.run(target, METHOD, message, load))
+    ask(target, message)
+    return measured
 
 
 def _tell(measured: Measured, *, as_json: bool) -> None:

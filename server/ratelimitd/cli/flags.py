@@ -1,0 +1,90 @@
+"""The flags, with what `--help` says of them: one wording where several commands have one.
+
+Types only; what a flag's text means is `values`'.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ratelimitd.cli.values import split
+
+Admin = Annotated[str, Parameter(help="Where `/metrics` is served. Loopback only.")]
+AllowRemote = Annotated[
+    bool, Parameter(help="Load a limiter on another machine, whose owner knows of it.")
+]
+Api = Annotated[str, Parameter(help="Where the stub API answers. Port 0 picks a free one.")]
+Connections = Annotated[int, Parameter(help="Connections at once.")]
+Domain = Annotated[str, Parameter(help="The policy's domain.")]
+Drain = Annotated[
+    str,
+    Parameter(help="How long to say NOT_SERVING before closing connections, as `500ms` or `3s`."),
+]
+Duration = Annotated[
+    str | None,
+    Parameter(help="How long, as `10s`; 5 minutes at most. Default: 5s, without `--requests`."),
+]
+Edge = Annotated[str, Parameter(help="Where Envoy serves clients. Port 0 picks a free one.")]
+Entries = Annotated[
+    str,
+    Parameter(
+        name="KEY=VALUE", show_env_var=False, help="The descriptor's entries, as Envoy sends them."
+    ),
+]
+Generator = Annotated[
+    str | None,
+    Parameter(help="What makes the load: `h2load` or `grpcio`. Default: h2load if installed."),
+]
+Hits = Annotated[int | None, Parameter(help="How much to ask for. Default: 1.")]
+Http = Annotated[str, Parameter(help="Where `/healthz` and `/readyz` are served.")]
+Json = Annotated[bool, Parameter(name="--json", help="Answer in JSON, of a shape that stays.")]
+Listen = Annotated[str, Parameter(help="Where gRPC is served, `HOST:PORT` or `unix:PATH`.")]
+Listens = Annotated[
+    list[str] | None,
+    Parameter(
+        env_var_split=split,
+        help="Where gRPC is served, `HOST:PORT` or `unix:PATH`; repeat it for several. "
+        "Port 0 picks a free one. Default: 127.0.0.1:8081.",
+    ),
+]
+LogFormat = Annotated[Literal["text", "json"], Parameter(help="How log lines look.")]
+Output = Annotated[
+    Path | None,
+    Parameter(help="Write it to this file, which must not exist yet. Default: stdout."),
+]
+OwnPolicy = Annotated[
+    Path | None, Parameter(help="A policy of your own. Default: what `ratelimitd init` prints.")
+]
+Peek = Annotated[bool, Parameter(help="Ask whether one more would pass, and charge nothing.")]
+Policy = Annotated[Path, Parameter(help="A policy file, or a directory with one per domain.")]
+PolicyFile = Annotated[
+    Path,
+    Parameter(
+        name="FILE",
+        show_env_var=False,
+        allow_leading_hyphen=True,
+        help="A policy file, a directory of them, or `-` for stdin.",
+    ),
+]
+Requests = Annotated[int | None, Parameter(help="How many calls, instead of `--duration`.")]
+SecretFile = Annotated[
+    Path | None,
+    Parameter(
+        help="The secrets that API keys are hashed with, one per line: the first writes, all "
+        "read. Without it: a published development secret, on loopback only."
+    ),
+]
+Store = Annotated[str, Parameter(help="Where counts are kept: `memory` or `file:PATH`.")]
+Streams = Annotated[int, Parameter(help="Calls under way at once on each connection.")]
+Target = Annotated[str, Parameter(help="The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.")]
+Transport = Annotated[
+    Literal["h2corn", "grpcio"],
+    Parameter(help="What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one."),
+]
+WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
+Workers = Annotated[
+    int, Parameter(help="Processes. More than one needs a store that processes share.")
+]
