@@ -64,8 +64,9 @@ lock: $(READY) ## resolve the lock files again, from the ranges in pyproject.tom
 	$(BIN)/uv pip compile --group build $(COMPILING) --constraint requirements.lock \
 		--output-file requirements-build.lock
 
-gen: $(READY) ## make the stubs from proto/ again
+gen: $(READY) ## make the stubs from proto/ again, and docs/cli.md from the commands
 	$(BIN)/python proto/generate.py
+	$(BIN)/python -m ratelimitd.cli.reference docs/cli.md
 
 fmt: $(READY) ## mend what ruff can mend
 	$(BIN)/ruff check --fix

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from ratelimitd import __version__
 from ratelimitd.cli import terminal
@@ -40,8 +40,17 @@ UNREACHABLE = 69
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
-COMMANDS = ("serve", "dev", "init", "check", "decide", "bench")
-"""Every command, in the order of `--help`; each is the function of its name in its module."""
+COMMANDS = {
+    "serve": "--policy FILE|DIR [OPTIONS]",
+    "dev": "[--with-envoy] [OPTIONS]",
+    "init": "[--output FILE]",
+    "schema": "",
+    "check": "[--json] FILE|DIR|-",
+    "decide": "[OPTIONS] KEY=VALUE...",
+    "bench": "[OPTIONS] KEY=VALUE...",
+}
+"""Every command in the order of `--help`, with what follows it. Each is a function of its name, in
+a module of its name."""
 
 _HELP = """An exact rate limiter for Envoy and for gRPC services.
 
@@ -75,9 +84,10 @@ def program() -> App:
         exit_on_error=False,
         verbose=False,
     )
-    for order, name in enumerate(COMMANDS):
+    for order, (name, tail) in enumerate(COMMANDS.items()):
         module = importlib.import_module(f"ratelimitd.cli.{name}")
-        app.command(getattr(module, name), name=name, sort_key=order)
+        usage = f"Usage: ratelimitd {name} {tail}".rstrip()
+        app.command(getattr(module, name), name=name, usage=usage, sort_key=order)
     return app
 
 
@@ -102,7 +112,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return program()(arguments) or OK
     except CycloptsError as error:
-        terminal.complain(str(error))
+        terminal.complain(_told(error))
         command = " ".join(("ratelimitd", *(error.command_chain or ())))
         terminal.say(f"See: {command} --help")
         return USAGE
@@ -114,6 +124,13 @@ def _run(arguments: Sequence[str]) -> int:
         for line in str(error).splitlines():
             terminal.complain(line)
         return exit_code(error)
+
+
+def _told(error: CycloptsError) -> str:
+    """Return cyclopts's sentence, or a plainer one."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected: {' '.join(error.unused_tokens or ())}"
+    return str(error)
 
 
 def exit_code(error: RateLimitdError) -> int:
