@@ -42,3 +42,7 @@ class Bench:
         """Do operations as one call, and say whether it passed."""
         taken = await self.counters.take(ops)
         return taken.passed
+
+
+Check = Callable[[Bench], Awaitable[None]]
+"""One promise of a store's contract; fails by AssertionError."""

@@ -107,9 +107,9 @@ def report(limit: Limit, hits: int = 1, *, who: str = "caller", bounded: bool = 
     return op(Kind.REPORT, limit, hits, who=who, bounded=bounded)
 
 
-def refund(limit: Limit, hits: int = 1, *, who: str = "caller") -> Op:
+def refund(limit: Limit, hits: int = 1, *, who: str = "caller", bounded: bool = False) -> Op:
     """Return a refund."""
-    return op(Kind.REFUND, limit, hits, who=who)
+    return op(Kind.REFUND, limit, hits, who=who, bounded=bounded)
 
 
 def acquire(limit: Limit, lease: str, *, who: str = "caller", bounded: bool = False) -> Op:

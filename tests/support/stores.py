@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ratelimitd.clock import Clock
+from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import Counters
 
@@ -19,8 +20,15 @@ async def _memory(clock: Clock, room: int, _: Path) -> Counters:
     return MemoryCounters(clock, room)
 
 
+async def _file(clock: Clock, room: int, folder: Path) -> Counters:
+    store = FileCounters(folder / "counts.db", clock, room)
+    await store.start()
+    return store
+
+
 STORES: dict[str, Opener] = {
     "memory": _memory,
+    "file": _file,
 }
 """Name and opener of each store; the path is a directory of the test's own."""
 

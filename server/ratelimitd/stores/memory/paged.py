@@ -80,6 +80,8 @@ class FixedTable:
             if op.counter.bounded:
                 if self.strangers >= self._room:
                     key = OVERFLOW
+                elif hits < 0:
+                    return
                 else:
                     self.strangers += 1
             used = self.counts.get(key, 0)
@@ -107,21 +109,30 @@ class FixedTable:
 
 
 class SlidingTable(FixedTable):
-    """Sliding windows: this window's page and the last one's."""
+    """Sliding windows: this window's page and the last one's.
 
-    __slots__ = ("previous",)
+    `strangers` are the invented keys of both pages; `_present` those of this page, which are what
+    is left of them when the window turns.
+    """
+
+    __slots__ = ("_present", "previous")
 
     def __init__(self, limit: Limit, room: int) -> None:
         super().__init__(limit, room)
         self.previous: dict[bytes, int] = {}
+        self._present = 0
 
     def __len__(self) -> int:
         return len(self.counts.keys() | self.previous.keys())
 
     def _turn(self, now: int) -> None:
-        last, end = self.counts, self._end
+        last, end, present = self.counts, self._end, self._present
         super()._turn(now)
-        self.previous = last if self._start == end else {}
+        self._present = self.strangers
+        self.previous = {}
+        if self._start == end:
+            self.previous = last
+            self.strangers += present
 
     def _find(self, counter: Counter, now: int) -> tuple[bytes, bool]:
         """Return the key that counts for a counter, and whether it is a newcomer's."""
@@ -141,7 +152,11 @@ class SlidingTable(FixedTable):
 
     def add(self, op: Op, hits: int, now: int) -> None:
         key, newcomer = self._find(op.counter, now)
+        if newcomer and hits < 0:
+            return
         self.strangers += newcomer
+        if op.counter.bounded and key not in self.counts and key is not OVERFLOW:
+            self._present += 1
         state = self.counts.get(key, 0), self.previous.get(key, 0)
         self.counts[key] = sliding_window.add(state, hits, Span(self._start, self._end))[0]
         if self.dirty is not None:
@@ -168,4 +183,5 @@ class SlidingTable(FixedTable):
                     self.counts[key] = previous
             elif self.window.span(start).end == self._start:
                 self.previous[key] = current
-        self.strangers = len(self.counts)
+        self.strangers = len(self)
+        self._present = len(self.counts)

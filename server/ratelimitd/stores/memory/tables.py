@@ -40,9 +40,14 @@ class BucketTable:
 
     def add(self, op: Op, hits: int, now: int) -> None:
         key = self._states.find(op.counter, OVERFLOW)
-        state = self._states.get(key) or token_bucket.EMPTY
+        state = self._states.get(key)
+        if state is None:
+            if hits < 0:
+                return
+            state = token_bucket.EMPTY
         self._states.age(now, token_bucket.lifetime(op.limit))
-        self._states.put(key, token_bucket.add(op.limit, state, hits, now), op.counter.bounded)
+        bounded = op.counter.bounded and key is not OVERFLOW
+        self._states.put(key, token_bucket.add(op.limit, state, hits, now), bounded)
         if self.dirty is not None:
             self.dirty.add(key)
 
@@ -89,11 +94,12 @@ class LeaseTable:
         key = self._states.find(op.counter, OVERFLOW)
         held = self._held(key, now)
         if op.kind == Kind.RELEASE:
-            held.pop(op.lease, None)
-        else:
-            held[op.lease] = lease.expires_at(op.limit, now)
+            if held.pop(op.lease, None) is None and op.counter.bounded:
+                self._held(OVERFLOW, now).pop(op.lease, None)
+            return
+        held[op.lease] = lease.expires_at(op.limit, now)
         self._states.age(now, op.limit.meter.lease_us)
-        self._states.put(key, held, op.counter.bounded)
+        self._states.put(key, held, op.counter.bounded and key is not OVERFLOW)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         """Leases do not outlive the process that granted them: it also served their requests."""

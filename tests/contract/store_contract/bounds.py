@@ -1,0 +1,175 @@
+"""Room for invented counters is bounded: newcomers share one, and no live counter is evicted."""
+
+from ratelimitd.model import Limit
+from tests.support.bench import Bench
+from tests.support.ops import (
+    DAY,
+    HOUR,
+    HOURLY,
+    MINUTE,
+    acquire,
+    bucket,
+    charge,
+    fixed,
+    leases,
+    peek,
+    refund,
+    release,
+    report,
+    sliding,
+)
+
+WINDOWED = (fixed(3), sliding(3), bucket(3, HOURLY, burst=3))
+
+
+async def crowded(bench: Bench, limit: Limit, room: int = 2) -> Bench:
+    """Open a store with little room and fill it with invented counters, one hit each."""
+    other = await bench.fresh(room=room)
+    for number in range(room):
+        await other.take(charge(limit, who=f"known-{number}", bounded=True))
+    return other
+
+
+async def newcomers_share_one_counter_when_room_is_out(bench: Bench) -> None:
+    """Together they have what one caller has."""
+    for limit in WINDOWED:
+        other = await crowded(bench, limit)
+        seen = [
+            await other.one(charge(limit, who=f"new-{number}", bounded=True)) for number in range(4)
+        ]
+        assert [standing.passes for standing in seen] == [True, True, True, False]
+        assert [standing.after for standing in seen] == [1, 2, 3, 3]
+
+
+async def a_live_counter_is_never_evicted(bench: Bench) -> None:
+    """However many are invented, who was there keeps what was used."""
+    for limit in WINDOWED:
+        other = await crowded(bench, limit)
+        for number in range(50):
+            await other.take(report(limit, who=f"new-{number}", bounded=True))
+        for number in range(2):
+            known = await other.one(charge(limit, 2, who=f"known-{number}", bounded=True))
+            assert (known.passes, known.before, known.after) == (True, 1, 3)
+
+
+async def registered_counters_need_no_room(bench: Bench) -> None:
+    """They are not invented: each has its own, in a full store and before it."""
+    for limit in WINDOWED:
+        other = await crowded(bench, limit)
+        for number in range(5):
+            standing = await other.one(charge(limit, 3, who=f"registered-{number}"))
+            assert (standing.passes, standing.before) == (True, 0)
+
+
+async def registered_counters_take_no_room(bench: Bench) -> None:
+    """A thousand customers leave strangers as much room as none."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=2)
+        for number in range(5):
+            await other.take(charge(limit, who=f"registered-{number}"))
+        for number in range(2):
+            assert await other.passes(charge(limit, 3, who=f"new-{number}", bounded=True))
+
+
+async def looking_takes_no_room(bench: Bench) -> None:
+    """Peeks and denials of strangers create nothing."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=1)
+        for number in range(5):
+            await other.take(peek(limit, who=f"looks-{number}", bounded=True))
+            await other.take(charge(limit, 9, who=f"asks-{number}", bounded=True))
+        await other.take(charge(limit, 3, who="first", bounded=True))
+        assert (await other.one(peek(limit, who="first", bounded=True))).before == 3
+        assert (await other.one(peek(limit, who="second", bounded=True))).before == 0
+
+
+async def an_invented_refund_takes_no_room(bench: Bench) -> None:
+    """Giving back what was never taken leaves nothing behind."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=1)
+        await other.take(refund(limit, who="gives", bounded=True))
+        await other.take(charge(limit, 3, who="first", bounded=True))
+        assert (await other.one(peek(limit, who="second", bounded=True))).before == 0
+
+
+async def there_is_room_again_when_counters_have_gone(bench: Bench) -> None:
+    """Counters disappear by themselves; at the latest after two windows or lifetimes."""
+    for limit in WINDOWED:
+        other = await crowded(bench, limit)
+        for _ in range(3):
+            other.clock.advance(3 * HOUR)
+            await other.take(charge(limit))
+        assert await other.passes(charge(limit, 3, who="new", bounded=True))
+        assert (await other.one(peek(limit, who="newer", bounded=True))).before == 0
+
+
+async def room_is_bounded_while_counters_stay_alive(bench: Bench) -> None:
+    """Who calls in every window keeps a place, and the places do not grow by that."""
+    limit = sliding(3)
+    other = await crowded(bench, limit)
+    for _ in range(4):
+        other.clock.advance(HOUR)
+        for number in range(2):
+            await other.take(charge(limit, who=f"known-{number}", bounded=True))
+        assert await other.passes(charge(limit, 1, who="new-a", bounded=True))
+        shared = await other.one(peek(limit, who="new-b", bounded=True))
+        assert shared.before > 0
+
+
+async def leases_of_newcomers_share_one_counter(bench: Bench) -> None:
+    """And are given back from it, also when there is room again."""
+    limit = leases(2)
+    other = await bench.fresh(room=1)
+    await other.take(acquire(limit, "k", who="known", bounded=True))
+    await other.take(acquire(limit, "a", who="new-a", bounded=True))
+    shared = await other.one(acquire(limit, "b", who="new-b", bounded=True))
+    assert (shared.passes, shared.before) == (True, 1)
+    assert not await other.passes(acquire(limit, "c", who="new-c", bounded=True))
+    given_back = await other.one(release(limit, "a", who="new-a", bounded=True))
+    assert (given_back.before, given_back.after) == (2, 1)
+    assert (await other.one(peek(limit, who="known", bounded=True))).before == 1
+
+
+async def a_shared_lease_is_given_back_when_there_is_room_again(bench: Bench) -> None:
+    """Its owner has a counter of his own by then, but the lease stands where it was granted."""
+    limit = leases(1)
+    other = await bench.fresh(room=2)
+    for name in "kl":
+        await other.take(acquire(limit, name, who=f"known-{name}", bounded=True))
+    other.clock.advance(15 * MINUTE)
+    await other.take(acquire(limit, "r", who="registered"))
+    other.clock.advance(MINUTE)
+    await other.take(acquire(limit, "a", who="new-a", bounded=True))
+    other.clock.advance(14 * MINUTE)
+    await other.take(acquire(limit, "s", who="registered"))
+    await other.take(release(limit, "a", who="new-a", bounded=True))
+    for name in "xy":
+        assert await other.passes(acquire(limit, name, who=f"filler-{name}", bounded=True))
+    assert await other.passes(acquire(limit, "b", who="new-b", bounded=True))
+
+
+async def every_counter_vanishes(bench: Bench) -> None:
+    """After its window, two for a sliding one, the time to fill for a bucket: as if unused."""
+    for limit, after in ((fixed(3), HOUR), (sliding(3), 2 * HOUR), (WINDOWED[2], 2 * HOUR)):
+        other = await bench.fresh()
+        await other.take(report(limit, 3))
+        other.clock.advance(after)
+        standing = await other.one(peek(limit, 3))
+        assert (standing.passes, standing.before) == (True, 0)
+        other.clock.advance(400 * DAY)
+        assert (await other.one(charge(limit, 3))).before == 0
+
+
+CHECKS = (
+    newcomers_share_one_counter_when_room_is_out,
+    a_live_counter_is_never_evicted,
+    registered_counters_need_no_room,
+    registered_counters_take_no_room,
+    looking_takes_no_room,
+    an_invented_refund_takes_no_room,
+    there_is_room_again_when_counters_have_gone,
+    room_is_bounded_while_counters_stay_alive,
+    leases_of_newcomers_share_one_counter,
+    a_shared_lease_is_given_back_when_there_is_room_again,
+    every_counter_vanishes,
+)
