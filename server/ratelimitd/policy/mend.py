@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _ROUNDS = 12
 """A mended place can only be faulty again one level deeper."""
+_LIKENESS = 0.75
+"""Of a misspelt word that is taken for the missing one."""
 _ADVICE = {
     "domain": "the namespace that Envoy sends, as `domain: agent-api`",
     "subject": "who is limited, as `subject: {default_tier: free}`",
@@ -56,7 +58,7 @@ def validated(root: Node, report: Report) -> PolicyPart | None:
 
 
 def _mend(root: Table, detail: ErrorDetails, report: Report) -> None:
-    location = tuple(part for part in detail["loc"] if not _is_tag(part))
+    location = _written(detail["loc"])
     parent = _at(root, location[:-1])
     last = location[-1]
     if detail["type"] == "extra_forbidden":
@@ -69,8 +71,11 @@ def _mend(root: Table, detail: ErrorDetails, report: Report) -> None:
         _wrong(parent, last, detail["type"], report)
 
 
-def _is_tag(part: int | str) -> bool:
-    return isinstance(part, str) and part.startswith("(")
+def _written(location: Location) -> Location:
+    """Return a location without the form that a key's own limits have, which no file names."""
+    if location[:1] == ("keys",) and location[2:3] == ("limits",):
+        return location[:3] + location[4:]
+    return location
 
 
 def _at(root: Node, location: Location) -> Node:
@@ -103,12 +108,18 @@ def _unknown(table: Table, key: Word, model: type[Part], report: Report) -> None
 
 
 def _missing(table: Table, name: str, report: Report) -> None:
-    misspelt = any(nearest(key, (name,), likeness=0.75) for key in table if key not in _HOME)
-    if not table.made and not misspelt:
-        text = f"`{name}` is missing: {_ADVICE[name]}"
+    near = next((key for key in table if key not in _HOME and _like(key, name)), None)
+    text = f"`{name}` is missing: {_ADVICE[name]}"
+    if near is not None and name == "tier":  # where any word may stand, as an attribute
+        report.fault("missing-key", near.at, text, width=len(near), nearest=name)
+    elif near is None and not table.made:  # else `_unknown` reports the misspelt word
         report.fault("missing-key", table.at, text)
     made = Table(table.at, made=True)
     table[word(name, table.at)] = made if name in {"subject", "tiers"} else ABSENT
+
+
+def _like(key: Word, name: str) -> bool:
+    return bool(nearest(key, (name,), likeness=_LIKENESS))
 
 
 def _wrong(parent: Node, last: int | str, kind: str, report: Report) -> None:

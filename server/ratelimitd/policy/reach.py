@@ -59,10 +59,7 @@ def _never(name: str, pattern: str) -> str:
 
 
 def check_exemption(scope: Scope, when: Mapping[Word, Word], at: int) -> None:
-    """Report an exemption that frees nothing, everything, or what is free already."""
-    if not when:
-        text = "An exemption without conditions frees everything; name an entry"
-        scope.report.fault("empty-rule", at, text, width=2)
+    """Report an exemption that frees nothing, or nothing more than those above."""
     check_conditions(scope, when)
     for name in when:
         if name in scope.attributes:
@@ -90,7 +87,9 @@ def check_limit(scope: Scope, when: Mapping[Word, Word], meter: Word) -> None:
 def check_own(scope: Scope, when: Mapping[Word, Word], attributes: Mapping[str, str]) -> None:
     """Report a key's own limit that the key's attributes never meet."""
     for name, pattern in when.items():
-        if name not in scope.attributes or matches(pattern, attributes.get(name, "\0")):
+        if name not in scope.attributes:
+            continue
+        if name in attributes and matches(pattern, attributes[name]):
             continue
         has = f"`{attributes[name]}`" if name in attributes else "absent"
         text = f"This never matches: `{name}` of this key is {has}"

@@ -94,9 +94,9 @@ class Records:
 
     def _subject(self, part: KeyPart) -> Subject | None:
         given = part.model_fields_set & {"key", "key_hash"}
-        said = part.key or part.key_hash
+        said = part.key_hash if part.key is None else part.key
         if len(given) != 1 or part.key == "":
-            at = said or part.tier
+            at = part.tier if said is None else said
             if at is not None:
                 text = "A key has either `key` or `key_hash`, and it is not empty; write one"
                 self._report.fault("key-or-hash", at.at, text)

@@ -94,8 +94,8 @@ def word(text: str, at: int = 0, *, plain: bool = True) -> Word:
 
 
 _HINTS = {
-    "mapping values are not allowed in this context": "put quotes around text with `: ` in it, or "
-    "begin a new line",
+    "mapping values are not allowed in this context": "put quotes around text with `: ` in it, and "
+    "mind the indentation",
     "did not find expected ',' or ']'": "close the list with `]`",
     "did not find expected ',' or '}'": "close the table with `}`",
     "did not find expected key": "indent this line as the lines that it belongs to",

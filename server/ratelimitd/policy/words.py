@@ -13,7 +13,7 @@ from ratelimitd.model import Algorithm
 from ratelimitd.policy import checks, rates
 from ratelimitd.policy.checks import Measure, MeterRule
 from ratelimitd.policy.spec import Family, OnStoreFailure
-from ratelimitd.policy.tree import Items, Word
+from ratelimitd.policy.tree import Items, Table, Word
 
 
 def _whole(pattern: str) -> str:
@@ -107,6 +107,18 @@ MeterWord = Annotated[
     PlainValidator(checks.meter_rule),
     WithJsonSchema({"anyOf": [_CHARGED_SCHEMA, _LEASE_SCHEMA]}),
 ]
+
+
+def _not_empty(value: object, info: ValidationInfo) -> object:
+    """Refuse an exemption without conditions."""
+    if isinstance(value, Table) and not value and not value.made:
+        text = "An exemption without conditions frees everything; name an entry"
+        checks.report_of(info).fault("empty-rule", value.at, text, width=2)
+    return value
+
+
+Exemption = Annotated[dict[EntryKey, Text], BeforeValidator(_not_empty)]
+"""Conditions that free a descriptor."""
 
 
 def _listed(value: object, info: ValidationInfo) -> object:

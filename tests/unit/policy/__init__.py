@@ -1,0 +1,1 @@
+"""The native policy file: its notation, its faults, its meaning."""
