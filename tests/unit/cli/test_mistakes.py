@@ -1,0 +1,109 @@
+"""What a person may get wrong, each with its exit status and a sentence that helps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Ran
+
+SERVE = ("serve", "--policy", "{policy}")
+DECIDE = ("decide", "--target", "unix:{folder}/none")
+BENCH = ("bench", "--target", "unix:{folder}/none")
+
+MISTAKES = (
+    (("serv",), 2, 'Unknown command "serv". Did you mean "serve"?'),
+    (("--polic",), 2, "Unknown command"),
+    (("serve",), 2, "--policy requires an argument"),
+    (("serve", "--polic", "x"), 2, "Did you mean --policy instead of --polic?"),
+    ((*SERVE, "--transprt", "grpcio"), 2, "Did you mean --transport?"),
+    ((*SERVE, "extra"), 2, "unexpected: extra"),
+    ((*SERVE, "--transport", "pyvoy"), 2, 'Choose from: "h2corn", "grpcio"'),
+    ((*SERVE, "--log-format", "xml"), 2, 'Choose from: "text", "json"'),
+    ((*SERVE, "--listen", "8081"), 2, "--listen: '8081' is no address; write HOST:PORT"),
+    ((*SERVE, "--listen", "unix:"), 2, "--listen: 'unix:': a unix socket needs a path"),
+    ((*SERVE, "--listen", "0.0.0.0:1"), 2, "give --secret-file FILE"),
+    ((*SERVE, "--http", "[::]:1"), 2, "give --secret-file FILE"),
+    ((*SERVE, "--admin", "0.0.0.0:1"), 2, "keep it on loopback"),
+    ((*SERVE, "--store", "redis://x"), 2, "in memory or in file:PATH only"),
+    ((*SERVE, "--store", "file:"), 2, "write memory, or file:PATH"),
+    ((*SERVE, "--workers", "2"), 2, "--workers 2: needs a store that processes share; "),
+    ((*SERVE, "--workers", "0"), 2, "--workers 0"),
+    ((*SERVE, "--workers", "two"), 2, 'unable to convert "two" into int'),
+    ((*SERVE, "--secret-file", "{folder}"), 2, "--secret-file {folder}: Is a directory"),
+    ((*SERVE, "--secret-file", "{folder}/none"), 2, "No such file or directory"),
+    ((*SERVE, "--secret-file", "{empty}"), 2, "the file is empty; write one secret per line"),
+    ((*SERVE, "--secret-file", "{short}"), 2, "is too short; at least 16"),
+    ((*SERVE, "--drain", "soon"), 2, "no length of time"),
+    ((*SERVE, "--drain=-1s"), 2, "no length of time"),
+    (("serve", "--policy", "{folder}/none"), 2, "{folder}/none: No such file or directory"),
+    (("dev", "--edge", "10000"), 2, "--edge: '10000' is no address"),
+    (("dev", "--listen", "0.0.0.0:0"), 2, "`dev` stays on loopback"),
+    (("dev", "--with-envy"), 2, "Did you mean --with-envoy?"),
+    (("dev", "--policy", "{folder}/none"), 2, "No such file or directory"),
+    (("init", "--output", "{policy}"), 2, "it exists, and is left as it is"),
+    (("init", "--output", "{folder}/none/p.yaml"), 2, "No such file or directory"),
+    (("init", "policy.yaml"), 2, "unexpected: policy.yaml"),
+    (("check",), 2, "FILE requires an argument"),
+    (("check", "{folder}/none"), 2, "{folder}/none: No such file or directory"),
+    (("check", "{policy}", "{policy}"), 2, "unexpected: "),
+    (("decide",), 2, "give at least one KEY=VALUE"),
+    ((*DECIDE, "demo-free"), 2, "an entry is KEY=VALUE"),
+    ((*DECIDE, "a=b", "--hits", "-1"), 2, "--hits"),
+    ((*DECIDE, "a=b", "--hits", str(2**53)), 2, "a number from 0 to 9007199254740991"),
+    ((*DECIDE, "a=b", "--hits", "2", "--peek"), 2, "does not go with --hits"),
+    ((*DECIDE, "a=b", "--hit", "2"), 2, "Did you mean --hits?"),
+    ((*DECIDE, "a=\udcff"), 2, "the value of 'a' is not UTF-8"),
+    (("decide", "--target", "localhost", "a=b"), 2, "--target: 'localhost' is no address"),
+    (("decide", "--target", "localhost:0", "a=b"), 2, "names no port"),
+    ((*DECIDE, "a=b"), 69, "nobody answers at unix:{folder}/none"),
+    ((*DECIDE, "a=b", "--json"), 69, "is `ratelimitd serve` running there?"),
+    (("bench", "--target", "198.51.100.1:8081", "a=b"), 2, "say --allow-remote"),
+    ((*BENCH,), 2, "give at least one KEY=VALUE"),
+    ((*BENCH, "a=b", "--duration", "1s", "--requests", "1"), 2, "give one of them"),
+    ((*BENCH, "a=b", "--duration", "0s"), 2, "more than 0s, and 300s at most"),
+    ((*BENCH, "a=b", "--duration", "1h"), 2, "more than 0s, and 300s at most"),
+    ((*BENCH, "a=b", "--requests", "0"), 2, "--requests 0: a number from 1 to"),
+    ((*BENCH, "a=b", "--streams", "1001"), 2, "--streams 1001: a number from 1 to 1000"),
+    ((*BENCH, "a=b", "--connections", "65"), 2, "--connections 65: a number from 1 to 64"),
+    ((*BENCH, "a=b", "--generator", "wrk"), 2, "choose one of h2load, grpcio"),
+    ((*BENCH, "a=b"), 69, "nobody answers at unix:{folder}/none"),
+)
+
+
+def _name(mistake: tuple[tuple[str, ...], int, str]) -> str:
+    return " ".join(mistake[0]).encode("ascii", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=_name)
+def test_a_mistake_is_told_in_a_sentence(
+    mistake: tuple[tuple[str, ...], int, str], ratelimitd: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """One line on stderr, nothing on stdout, and no traceback (an exception would end the test)."""
+    arguments, status, sentence = mistake
+    places = {name: str(tmp_path / name) for name in ("policy", "empty", "short")}
+    places["folder"] = str(tmp_path)
+    (tmp_path / "policy").write_text("domain: d\n")
+    (tmp_path / "empty").write_text("\n\n")
+    (tmp_path / "short").write_text("a long secret, but not in its second line\nhunter2\n")
+    ran = ratelimitd(*(argument.format(**places) for argument in arguments))
+    assert ran.status == status
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert sentence.format(**places) in ran.err
+    assert "hunter2" not in ran.err
+
+
+def test_unreadable_files_are_told(ratelimitd: Callable[..., Ran], tmp_path: Path) -> None:
+    """A file that is there but cannot be opened: here, a link to itself, for root reads all."""
+    loop = tmp_path / "loop.yaml"
+    loop.symlink_to(loop)
+    for arguments in (("check", loop), ("serve", "--policy", loop)):
+        ran = ratelimitd(*arguments)
+        assert ran.status == 2
+        assert "loop.yaml: Too many levels of symbolic links" in ran.err
