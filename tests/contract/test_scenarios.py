@@ -25,13 +25,18 @@ def as_row(row: Row, standing: Standing, now: int) -> Row:
     )
 
 
-@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-async def test_the_table_holds(bench: Bench, scenario: Scenario) -> None:
-    """Row by row: whether it passes, what is left, and both waits to the microsecond."""
+async def assert_table_holds(bench: Bench, scenario: Scenario) -> None:
+    """Do what the rows say, at their times, and compare each result."""
     for number, row in enumerate(scenario.rows):
         bench.clock.advance(NEW_YEAR + row.at - bench.clock.now)
         standing = await bench.one(op(row.kind, scenario.limit, row.hits, lease=row.lease))
         assert (number, as_row(row, standing, bench.clock.now)) == (number, row)
+
+
+@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
+async def test_the_table_holds(bench: Bench, scenario: Scenario) -> None:
+    """Row by row: whether it passes, what is left, and both waits to the microsecond."""
+    await assert_table_holds(bench, scenario)
 
 
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)

@@ -148,6 +148,22 @@ async def a_shared_lease_is_given_back_when_there_is_room_again(bench: Bench) ->
     assert await other.passes(acquire(limit, "b", who="new-b", bounded=True))
 
 
+async def others_do_not_make_a_counter_forgotten(bench: Bench) -> None:
+    """Whatever is counted beside it, a counter is remembered until it is whole, debt included."""
+    for limit in WINDOWED:
+        other = await bench.fresh()
+        await other.take(report(limit, 100))
+        whole = (await other.one(peek(limit))).reset_at
+        number = 0
+        while other.clock.now + 7 * MINUTE < whole:
+            other.clock.advance(7 * MINUTE)
+            number += 1
+            await other.take(charge(limit, who=f"other-{number}"))
+        other.clock.advance(whole - 1 - other.clock.now)
+        await other.take(charge(limit, who="the last"))
+        assert (await other.one(peek(limit))).before > 0
+
+
 async def every_counter_vanishes(bench: Bench) -> None:
     """After its window, two for a sliding one, the time to fill for a bucket: as if unused."""
     for limit, after in ((fixed(3), HOUR), (sliding(3), 2 * HOUR), (WINDOWED[2], 2 * HOUR)):
@@ -171,5 +187,6 @@ CHECKS = (
     room_is_bounded_while_counters_stay_alive,
     leases_of_newcomers_share_one_counter,
     a_shared_lease_is_given_back_when_there_is_room_again,
+    others_do_not_make_a_counter_forgotten,
     every_counter_vanishes,
 )
