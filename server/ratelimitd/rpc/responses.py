@@ -34,6 +34,7 @@ _UNITS = {
     Unit.YEAR: _RATE.YEAR,
 }
 _SECOND = 1_000_000
+_LONGEST_DURATION = 315_576_000_000  # seconds; beyond 10,000 years a Duration is invalid
 
 _X_RATELIMIT = Family.X_RATELIMIT  # looking a member up in its class costs as much as the test
 
@@ -49,7 +50,7 @@ class Responses:
         now, allowed, statuses, shown, listed, families, _, lease = decision
         # Windows end on whole seconds, so that within one second the answers which show the same
         # windows differ only in what remains. Other resets (token buckets) are built from nothing.
-        key: list[object] = [-(-now // _SECOND), families, *[standing[0] for standing in listed]]
+        key: list[object] = [now // _SECOND, families, *[standing[0] for standing in listed]]
         exact = allowed and not lease
         for standing in (shown, *[status[1] for status in statuses]):
             if standing is None:
@@ -112,5 +113,6 @@ def _status(status: Status, now: int) -> RateLimitResponse.DescriptorStatus:
         unit = limit.window.unit if limit.window else None
         message.current_limit.unit = _UNITS[unit] if unit else _RATE.UNKNOWN
         message.limit_remaining = min(standing.remaining, MAX_UINT32)
-        message.duration_until_reset.seconds = render.seconds_until(standing.reset_at, now)
+        wait = render.seconds_until(standing.reset_at, now)
+        message.duration_until_reset.seconds = min(wait, _LONGEST_DURATION)
     return message
