@@ -81,11 +81,21 @@ class Service:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
         if isinstance(self._counters, FileCounters):
             await self._counters.start()
-        await self.health.serve(ready=True)
+        self.health.serve(ready=True)
         self._ready = True
 
     async def start(self) -> None:
-        """Open the store, then listen everywhere. Raises `SettingsError`, `StoreError`."""
+        """Open the store, then listen everywhere. Raises `SettingsError`, `StoreError`.
+
+        What could be opened is closed again where something else could not.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+
+    async def _start(self) -> None:
         settings = self._settings
         grpc_binds = tuple(map(str, settings.listen))
         wanted: dict[str, Transport] = {
@@ -105,7 +115,9 @@ class Service:
     def _grpc(self, binds: tuple[str, ...]) -> Transport:
         if self._settings.transport == "grpcio":
             return Grpcio(self.handlers, binds)
-        return H2corn(self.application(), grpc_config(binds, self.handlers.services))
+        application = self.application()
+        config = grpc_config(binds, self.handlers.services)
+        return H2corn(application, config, application.lose_patience)
 
     def application(self) -> GrpcApplication:
         """Return the gRPC services as an ASGI application."""
@@ -114,7 +126,7 @@ class Service:
     async def drain(self) -> None:
         """Ask for no more calls: NOT_SERVING and not ready; what comes is still decided."""
         self._ready = False
-        await self.health.drain()
+        self.health.drain()
 
     async def reload(self) -> None:
         """Read the policy again and decide by it. Raises `PolicyError`, and then nothing changes.
@@ -127,6 +139,7 @@ class Service:
     async def stop(self, grace: float = GRACE) -> None:
         """Let calls under way finish, close all listeners, and write the last counts."""
         await self.drain()
+        self.health.end_watches()
         for transport in self._transports:
             await transport.stop(grace)
         self._transports.clear()

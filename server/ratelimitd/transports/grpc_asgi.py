@@ -16,6 +16,7 @@ from ratelimitd.clock import steady_ns
 from ratelimitd.transports import grpc_wire as wire
 from ratelimitd.transports.grpc_context import Context, status_of
 from ratelimitd.transports.grpc_streams import Stream
+from ratelimitd.transports.patience import CANCELLED_WITHIN, GoneError, Patience
 from ratelimitd.transports.resume import Resume
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 LARGEST_MESSAGE = 1 << 20
 """Bytes of one request message. Envoy's largest header block times a few descriptors fits."""
 
-_CONTENT_TYPE = (b"content-type", b"application/grpc")
+_GRPC = b"application/grpc"
+_CONTENT_TYPE = (b"content-type", _GRPC)
 _OK_TRAILERS = {
     "type": "http.response.trailers",
     "headers": [(b"grpc-status", b"0")],
@@ -51,6 +53,11 @@ class GrpcApplication:
     def __init__(self, methods: Mapping[str, Method], largest: int = LARGEST_MESSAGE) -> None:
         self._methods = dict(methods)
         self._largest = largest
+        self._patience = Patience()
+
+    def lose_patience(self) -> None:
+        """End the calls that still wait for something, because the server stops (UNAVAILABLE)."""
+        self._patience.lose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -68,7 +75,7 @@ class GrpcApplication:
         context = Context(scope["headers"], deadline)
         try:
             if not method.unary:
-                await Stream(method, context, self._largest).run(receive, send)
+                await Stream(method, context, self._largest, self._patience).run(receive, send)
             else:
                 await self._unary(method, context, receive, send)
         finally:
@@ -76,49 +83,67 @@ class GrpcApplication:
 
     async def _unary(self, method: Method, context: Context, receive: Receive, send: Send) -> None:
         try:
-            body = await self._body(receive)
-            if body is None:
-                return
-            request = method.parse(wire.only_message(body))
+            message = wire.only_message(await self._body(receive))
+            try:
+                request = method.parse(message)
+            except Exception as error:
+                raise wire.MalformedError(wire.UNREADABLE) from error
             call = method.behavior(request, context)
             try:
                 pending = call.send(None)
             except StopIteration as done:
                 response = done.value
+            except asyncio.CancelledError as error:
+                raise RuntimeError(CANCELLED_WITHIN) from error
             else:
-                response = await _finish(call, pending, context, receive)
-        except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
-            await _end(send, status_of(error, context))
+                gone = asyncio.ensure_future(_disconnected(receive))
+                response = await self._patience.wait(
+                    Resume(call, pending), context.time_remaining(), gone
+                )
+            answer = wire.frame(method.serialize(response)) if context.is_ok else None
+        except GoneError:
             return
-        if context.code() is not grpc.StatusCode.OK:
+        except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
+            await _end(send, status_of(error, context), context.initial)
+            return
+        if answer is None:
             await _end(send, context.trailers(), context.initial)
             return
-        message = method.serialize(response)
         start = _START
         if context.initial:
             start = {**_START, "headers": [_CONTENT_TYPE, *context.initial]}
         await send(start)
-        await send({"type": "http.response.body", "body": wire.frame(message), "more_body": False})
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
         trailers = context.trailers()
         await send(_OK_TRAILERS if len(trailers) == 1 else {**_OK_TRAILERS, "headers": trailers})
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Return the whole request body; None when the caller has gone."""
+    async def _body(self, receive: Receive) -> bytes:
+        """Return the whole request body. Raises `GoneError` when the caller has gone."""
         message = await receive()
-        if message["type"] != "http.request":
-            return None
         body: bytes = message.get("body", b"")
-        while message.get("more_body"):
-            if len(body) > self._largest + wire.PREFIX:
-                break
-            message = await receive()
-            if message["type"] != "http.request":
-                return None
-            body += message.get("body", b"")
+        if message.get("more_body"):
+            body = await self._rest(body, receive)
+        elif message["type"] != "http.request":
+            raise GoneError
         if len(body) > self._largest + wire.PREFIX:
             msg = f"a request of over {self._largest} bytes"
             raise wire.OversizedError(msg)
         return body
+
+    async def _rest(self, body: bytes, receive: Receive) -> bytes:
+        """Return the body with what comes after its first part, up to a part over the bound.
+
+        Envoy and grpcio end a call with an empty part; a hostile peer may send a byte at a time.
+        """
+        parts = bytearray()
+        more = True
+        while more and len(body) + len(parts) <= self._largest + wire.PREFIX:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise GoneError
+            parts += message.get("body", b"")
+            more = message.get("more_body", False)
+        return body + parts if parts else body
 
 
 def _nanoseconds(timeout: bytes) -> int:
@@ -127,22 +152,30 @@ def _nanoseconds(timeout: bytes) -> int:
 
 def _speaks_grpc(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     """Say whether a request is a gRPC call that can be answered with trailers."""
+    kind = headers.get(b"content-type")
     return (
-        scope["method"] == "POST"
-        and headers.get(b"content-type", b"").startswith(b"application/grpc")
+        (kind == _GRPC or _is_grpc(kind))
+        and scope.get("method") == "POST"
         and "http.response.trailers" in scope.get("extensions", ())
     )
 
 
+def _is_grpc(content_type: bytes | None) -> bool:
+    """Say whether a content type is gRPC's: `application/grpc`, `+proto` and such, parameters."""
+    kind = (content_type or b"").partition(b";")[0].strip().lower()
+    return kind == _GRPC or kind.startswith(_GRPC + b"+")
+
+
 async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], send: Send, *, known: bool) -> None:
     """Answer what is no call of ours: by HTTP status, or for gRPC clients by a gRPC status."""
-    if scope["method"] != "POST":
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    elif scope["method"] != "POST":
         await _http(send, 405, [(b"allow", b"POST")])
-    elif not headers.get(b"content-type", b"").startswith(b"application/grpc"):
-        await _http(send, 415, [(b"accept-post", b"application/grpc")])
+    elif not _is_grpc(headers.get(b"content-type")):
+        await _http(send, 415, [(b"accept-post", _GRPC)])
     elif not known:
-        text = f"unknown method {scope['path']}"
-        await _end(send, wire.status_pairs(grpc.StatusCode.UNIMPLEMENTED, text))
+        await _end(send, wire.status_pairs(grpc.StatusCode.UNIMPLEMENTED, "unknown method"))
     else:
         text = "gRPC needs the header te: trailers"
         await _end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, text))
@@ -157,24 +190,6 @@ async def _end(send: Send, status: list[wire.Pair], initial: list[wire.Pair] | N
     """End a call without a message: its status travels in the headers (trailers-only)."""
     headers = [_CONTENT_TYPE, *(initial or ()), *status]
     await _http(send, 200, headers)
-
-
-async def _finish(call: Any, pending: Any, context: Context, receive: Receive) -> Any:  # noqa: ANN401 - a servicer's own types
-    """Let a suspended handler go on until it answers, its deadline passes or its caller goes."""
-    work = asyncio.ensure_future(Resume(call, pending))
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait(
-            {work, gone}, timeout=context.time_remaining(), return_when=asyncio.FIRST_COMPLETED
-        )
-        if work.done():
-            return work.result()
-        raise ConnectionError if gone.done() else TimeoutError
-    finally:
-        gone.cancel()
-        if not work.done():
-            work.cancel()
-        await asyncio.wait({work, gone})
 
 
 async def _disconnected(receive: Receive) -> None:

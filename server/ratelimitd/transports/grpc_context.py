@@ -6,21 +6,21 @@ and the writer it was given; no sockets, no ASGI.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
 from ratelimitd.clock import steady_ns
+from ratelimitd.transports import failures
 from ratelimitd.transports import grpc_wire as wire
+from ratelimitd.transports.patience import DeadlineError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     Metadata = Iterable[Sequence[str | bytes]]
 
-
-_LOG = logging.getLogger(__name__)
+_OK = grpc.StatusCode.OK  # looking a member up in its class costs as much as comparing it
 
 
 class AbortedError(Exception):
@@ -38,30 +38,33 @@ class Context:
         "_headers",
         "_trailing",
         "initial",
-        "write",
+        "writer",
     )
 
     def __init__(self, headers: Iterable[wire.Pair], deadline: int | None) -> None:
         self._headers = headers
         self._deadline = deadline
-        self._code = grpc.StatusCode.OK
+        self._code = _OK
         self._details = ""
         self._trailing: list[wire.Pair] = []
         self._done: list[Callable[[Context], Any]] = []
         self.initial: list[wire.Pair] = []
         """Response headers the servicer asked for."""
-        self.write: Callable[[Any], Awaitable[None]] = self._no_stream
-        """Send one message of a streamed response."""
+        self.writer: Callable[[Any], Awaitable[None]] | None = None
+        """Sends one message of a streamed response. For the transport, which takes it back."""
 
-    async def _no_stream(self, message: object) -> None:
-        msg = f"a unary response is returned, not written: {type(message).__name__}"
-        raise RuntimeError(msg)
+    async def write(self, message: object) -> None:
+        """Send one message of a streamed response."""
+        if self.writer is None:
+            msg = f"a unary response is returned, not written: {type(message).__name__}"
+            raise RuntimeError(msg)
+        await self.writer(message)
 
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
     ) -> NoReturn:
-        """End the call with a status."""
-        self._code = code
+        """End the call with a status; OK is none to abort with."""
+        self._code = grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code
         self._details = details
         self._trailing += wire.encode_metadata(trailing_metadata)
         raise AbortedError
@@ -73,6 +76,11 @@ class Context:
     def set_details(self, details: str) -> None:
         """Set the status message the call ends with."""
         self._details = details
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether no other status was set. For the transport."""
+        return self._code is _OK
 
     def code(self) -> grpc.StatusCode:
         """Return the status set so far."""
@@ -105,9 +113,12 @@ class Context:
         self._done.append(callback)
 
     def finished(self) -> None:
-        """Run the done callbacks. For the transport."""
+        """Run the done callbacks; one that fails keeps none of the others. For the transport."""
         for callback in self._done:
-            callback(self)
+            try:
+                callback(self)
+            except Exception as error:  # noqa: BLE001 - the call has ended, whatever this does
+                failures.log_failure(error, "a done callback failed")
 
     def trailers(self) -> list[wire.Pair]:
         """Return the call's trailers. For the transport."""
@@ -125,9 +136,9 @@ def status_of(error: Exception, context: Context) -> list[wire.Pair]:
         return wire.status_pairs(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
     if isinstance(error, wire.MalformedError):
         return wire.status_pairs(grpc.StatusCode.INTERNAL, str(error))
-    if isinstance(error, TimeoutError):
+    if isinstance(error, DeadlineError):
         return wire.status_pairs(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
-    if isinstance(error, ConnectionError):
-        return wire.status_pairs(grpc.StatusCode.CANCELLED, "the caller has gone")
-    _LOG.error("a servicer failed", exc_info=error)
-    return wire.status_pairs(grpc.StatusCode.UNKNOWN, "internal error")
+    if isinstance(error, StoppedError):
+        return wire.status_pairs(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+    failures.log_failure(error)
+    return wire.status_pairs(grpc.StatusCode.UNKNOWN, failures.DETAILS)

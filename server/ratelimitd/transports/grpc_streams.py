@@ -1,22 +1,26 @@
 """Streaming calls over ASGI: health's Watch, reflection. Not the hot path.
 
-Each runs in a task of its own that ends with the answer, the deadline, or the caller.
+Each has one task beside it that reads what the caller sends; both end with the answer, the
+deadline, or the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.transports import grpc_wire as wire
 from ratelimitd.transports.grpc_context import status_of
+from ratelimitd.transports.patience import GoneError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from ratelimitd.transports.grpc_asgi import Receive, Send
     from ratelimitd.transports.grpc_context import Context
     from ratelimitd.transports.handlers import Method
+    from ratelimitd.transports.patience import Patience
 
 _QUEUE = 16
 
@@ -24,7 +28,8 @@ _QUEUE = 16
 class Stream:
     """One call in which either side sends several messages."""
 
-    def __init__(self, method: Method, context: Context, largest: int) -> None:
+    def __init__(self, method: Method, context: Context, largest: int, patience: Patience) -> None:
+        self._patience = patience
         self._method = method
         self._context = context
         self._deframer = wire.Deframer(largest)
@@ -33,26 +38,18 @@ class Stream:
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the call to its end."""
-        work = asyncio.ensure_future(self._serve(send))
+        context = self._context
         pump = asyncio.ensure_future(self._pump(receive))
         try:
-            timeout = self._context.time_remaining()
-            await asyncio.wait({work, pump}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and pump.done():
-                return
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
-                raise TimeoutError  # noqa: TRY301 - one place turns failures into statuses
-            work.result()
+            await self._patience.wait(self._serve(send), context.time_remaining(), pump)
+        except GoneError:
+            return
         except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
-            await self._end(send, status_of(error, self._context))
+            await self._end(send, status_of(error, context))
         else:
-            await self._end(send, self._context.trailers())
+            await self._end(send, context.trailers())
         finally:
-            for task in (work, pump):
-                task.cancel()
-            await asyncio.wait({work, pump})
+            context.writer = None
 
     async def _serve(self, send: Send) -> None:
         """Run the servicer, whichever of the streaming shapes it has."""
@@ -63,32 +60,48 @@ class Stream:
             body = wire.frame(method.serialize(message))
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
-        context.write = write
-        if method.request_streaming:
-            request: Any = self._requests()
-        else:
-            request = await anext(self._requests(), None)
-            if request is None:
-                msg = "the call needs exactly one message"
-                raise wire.MalformedError(msg)
-        result = method.behavior(request, context)
-        if hasattr(result, "__aiter__"):
-            async for message in result:
-                await write(message)
-            return
-        response = await result
-        if not method.response_streaming:
-            await write(response)
+        context.writer = write
+        async with contextlib.aclosing(self._requests()) as requests:
+            request: Any = requests if method.request_streaming else await self._only_request()
+            result = method.behavior(request, context)
+            if not hasattr(result, "__aiter__"):
+                response = await result
+                if not method.response_streaming and context.is_ok:
+                    await write(response)
+                return
+            async with contextlib.aclosing(result):
+                async for message in result:
+                    await write(message)
 
-    async def _requests(self) -> AsyncIterator[Any]:
+    async def _only_request(self) -> Any:  # noqa: ANN401 - a servicer's own type
+        """Return the one message of a call whose caller sends one."""
+        item = await self._inbox.get()
+        if item is None:
+            msg = "the call needs exactly one message"
+            raise wire.MalformedError(msg)
+        return self._parsed(item)
+
+    async def _requests(self) -> AsyncGenerator[Any]:
         while (item := await self._inbox.get()) is not None:
-            if isinstance(item, Exception):
+            yield self._parsed(item)
+
+    def _parsed(self, item: bytes | Exception) -> Any:  # noqa: ANN401 - a servicer's own type
+        if isinstance(item, Exception):
+            try:
                 raise item
-            yield self._method.parse(item)
+            finally:
+                del item  # the exception knows this frame: a cycle otherwise
+        try:
+            return self._method.parse(item)
+        except Exception as error:
+            raise wire.MalformedError(wire.UNREADABLE) from error
 
     async def _pump(self, receive: Receive) -> None:
         """Hand the caller's messages on; return when the caller has gone."""
+        broken = False
         while (message := await receive())["type"] == "http.request":
+            if broken:
+                continue
             try:
                 for item in self._deframer.feed(message.get("body", b"")):
                     await self._inbox.put(item)
@@ -96,6 +109,7 @@ class Stream:
                     self._deframer.finish()
                     await self._inbox.put(None)
             except (wire.MalformedError, wire.CompressedError, wire.OversizedError) as error:
+                broken = True
                 await self._inbox.put(error)
 
     async def _start(self, send: Send) -> None:

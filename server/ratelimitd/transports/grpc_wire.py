@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PREFIX = 5
 """Bytes before each message: one compression flag, four of length."""
 
+UNREADABLE = "the bytes are no message of this method"
+"""What a peer is told whose message cannot be parsed."""
+
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _LONGEST_TIMEOUT = 9  # at most 8 digits and a unit
 _UNESCAPED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")

@@ -5,16 +5,26 @@ All that is known of grpcio's server is here; its methods are those of `Handlers
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from ratelimitd.errors import SettingsError
+from ratelimitd.transports.failures import DETAILS, log_failure
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
+from ratelimitd.transports.grpc_wire import UNREADABLE, MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+    )
 
     from ratelimitd.transports.handlers import Handlers, Method
 
@@ -44,8 +54,12 @@ class Grpcio:
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
-        addresses = tuple(self._bind(server, bind) for bind in self._binds)
-        await server.start()
+        try:
+            addresses = tuple(self._bind(server, bind) for bind in self._binds)
+            await server.start()
+        except BaseException:
+            await server.stop(None)  # it listens on what it could bind
+            raise
         self._server = server
         return addresses
 
@@ -74,7 +88,45 @@ def _rpc_handlers(methods: Mapping[str, Method]) -> dict[str, Any]:
     }
     return {
         name: make[method.request_streaming, method.response_streaming](
-            method.behavior, method.parse, method.serialize
+            _guarded(method), None, method.serialize
         )
         for name, method in methods.items()
     }
+
+
+def _guarded(method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Return a behavior that reads its requests, and whose failures tell callers nothing.
+
+    grpcio itself would log a peer's bad bytes as our failure, and send an exception's text.
+    """
+
+    async def behavior(sent: Any, context: Any) -> Any:  # noqa: ANN401 - a servicer's own types
+        try:
+            requests = _each(method, sent) if method.request_streaming else _parsed(method, sent)
+            result = method.behavior(requests, context)
+            if not hasattr(result, "__aiter__"):
+                return await result
+            async with contextlib.aclosing(result):
+                async for message in result:
+                    await context.write(message)
+        except grpc.aio.AbortError:
+            raise
+        except MalformedError as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
+            log_failure(error)
+            await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
+
+    return behavior
+
+
+async def _each(method: Method, sent: AsyncIterable[bytes]) -> AsyncIterator[Any]:
+    async for message in sent:
+        yield _parsed(method, message)
+
+
+def _parsed(method: Method, message: bytes) -> Any:  # noqa: ANN401 - a servicer's own type
+    try:
+        return method.parse(message)
+    except Exception as error:
+        raise MalformedError(UNREADABLE) from error

@@ -17,9 +17,10 @@ from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
 from ratelimitd.transports.ports import GRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _HEADERS = 16 << 10
+_BODY = 2 * LARGEST_MESSAGE  # over the adapter's own bound, which answers with a gRPC status
 _BODY_IDLE = 10.0
 _STALL = 10.0
 
@@ -54,7 +55,7 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
     policies = tuple(
         RequestPolicy(
             path=f"/{service}/*",
-            max_request_body_size=LARGEST_MESSAGE + 5,
+            max_request_body_size=_BODY,
             timeout_request_body_idle=_BODY_IDLE,
             h2_timeout_response_stall=_STALL,
         )
@@ -68,7 +69,7 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
         limit_concurrency=4096,
         limit_connections=1024,
         max_concurrent_streams=1024,
-        max_request_body_size=LARGEST_MESSAGE + 5,
+        max_request_body_size=_BODY,
         request_policies=policies,
         timeout_keep_alive=0.0,  # Envoy decides when an idle connection ends, and never races us
         timeout_request_body_idle=_BODY_IDLE,
@@ -94,9 +95,16 @@ def http_config(bind: str) -> Config:
 class H2corn:
     """An ASGI application on h2corn, in this process and event loop."""
 
-    def __init__(self, application: Any, config: Config) -> None:  # noqa: ANN401 - any ASGI application
+    def __init__(
+        self,
+        application: Any,  # noqa: ANN401 - any ASGI application
+        config: Config,
+        lose_patience: Callable[[], None] | None = None,
+    ) -> None:
+        """Serve an application; `lose_patience` makes it end the calls that wait for something."""
         self._server = Server(application, config)
         self._binds = ", ".join(config.bind)
+        self._lose_patience = lose_patience
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, ...]:
@@ -105,19 +113,28 @@ class H2corn:
         try:
             await self._server.wait_started()
         except OSError as error:
-            with contextlib.suppress(OSError):
-                await self._serving
+            await self.stop(0)
             msg = f"cannot listen on {self._binds}: {error.strerror or error}"
             raise SettingsError(msg) from error
+        except BaseException:
+            await self.stop(0)
+            raise
         return self._server.addresses
 
     async def stop(self, grace: float) -> None:
-        """See `Transport.stop`; what outlives the grace is cancelled."""
+        """See `Transport.stop`.
+
+        h2corn drains for its configured time, whatever is asked of it later: what outlives the
+        grace is ended by the application.
+        """
         if self._serving is None:
             return
         self._server.shutdown()
-        await asyncio.wait({self._serving}, timeout=grace + 1)
+        await asyncio.wait({self._serving}, timeout=grace)
+        if self._lose_patience is not None:
+            self._lose_patience()
+        await asyncio.wait({self._serving}, timeout=1)
         self._serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError, RuntimeError):
+        with contextlib.suppress(asyncio.CancelledError, RuntimeError, OSError):
             await self._serving
         self._serving = None

@@ -21,16 +21,13 @@ class Resume:
         """Yield what the coroutine yields, starting with what it is waiting for already."""
         pending = self._pending
         while True:
-            failure: BaseException | None = None
-            sent = None
             try:
-                sent = yield pending
-            except BaseException as error:  # noqa: BLE001 - handed on, cancellation included
-                failure = error
-            try:
-                if failure is None:
-                    pending = self._coroutine.send(sent)
+                try:
+                    sent = yield pending
+                except BaseException as error:  # noqa: BLE001 - handed on, cancellation included
+                    # Thrown from here, so that this frame keeps no name for it: a cycle otherwise.
+                    pending = self._coroutine.throw(error)
                 else:
-                    pending = self._coroutine.throw(failure)
+                    pending = self._coroutine.send(sent)
             except StopIteration as done:
                 return done.value
