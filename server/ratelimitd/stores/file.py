@@ -15,10 +15,11 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ratelimitd.clock import steady_ns
 from ratelimitd.stores import custody
@@ -26,7 +27,7 @@ from ratelimitd.stores.journal import FIELDS, KEY, Journal, Page
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM, MemoryCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Limit, Op
@@ -41,8 +42,17 @@ collecting and writing."""
 _SLICE = 2048
 """Counters read between two turns of the event loop: well under a millisecond."""
 _LEAST_PAUSE = 0.05
+_NAP_EVERY = 0.001
+_NAP = 0.000_02
+"""A busy event loop gives the interpreter's lock up for each of its system calls, too briefly for
+another thread to wake and take it, but often enough that the other never asks for it (CPython only
+asks after 5 ms in which nobody gave it up). Without naps writing took up to 100 times as long."""
 
 _LOG = logging.getLogger("ratelimitd")
+
+
+class _Take(Protocol):
+    async def __call__(self, ops: Sequence[Op]) -> Taken: ...
 
 
 class FileCounters:
@@ -60,7 +70,7 @@ class FileCounters:
         self._clock = clock
         self._interval = interval
         self._memory = MemoryCounters(clock, room, notes_changes=True)
-        self.take: Callable[[Sequence[Op]], Awaitable[Taken]] = self._memory.take
+        self.take: _Take = self._memory.take
         """See `Counters.take`: the memory store's own, without a call in between."""
         self.write_errors = 0
         """Writings that failed."""
@@ -175,15 +185,15 @@ class FileCounters:
         if not pages:
             return True
         loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._worker, self._write, pages, self._clock())
-        except Exception as error:  # noqa: BLE001 - whatever it is, counting goes on
-            await self._put_back(pages)
-            self.write_errors += 1
-            self._tell(error)
-            return False
-        self._tell(None)
-        return True
+        writing = loop.run_in_executor(self._worker, self._write, pages, self._clock())
+        while not writing.done():
+            await asyncio.sleep(_NAP_EVERY)
+            time.sleep(_NAP)  # noqa: ASYNC251 - see _NAP
+        error = writing.exception()
+        await self._put_away(pages, written=error is None)
+        self.write_errors += error is not None
+        self._tell(error)
+        return error is None
 
     async def _collect(self) -> list[Page]:
         """Read the states of all changed counters, giving way to the event loop in between."""
@@ -191,9 +201,10 @@ class FileCounters:
         for family, table in tuple(self._memory.tables.items()):
             if not table.dirty:
                 continue
-            keys, table.dirty = iter(table.dirty), set()
+            keys, table.dirty = table.dirty, set()
             chunks: list[list[int | bytes]] = []
-            while some := tuple(islice(keys, _SLICE)):
+            while keys:
+                some = [keys.pop() for _ in range(min(_SLICE, len(keys)))]
                 # What is over by now has no row, and needs none.
                 chunk: list[int | bytes] = []
                 chunk.extend(chain.from_iterable(table.rows(some, self._clock())))
@@ -204,13 +215,18 @@ class FileCounters:
                 pages.append(Page(family, table.limit, chunks))
         return pages
 
-    async def _put_back(self, pages: Sequence[Page]) -> None:
-        """Note again what could not be written: only counters that live, so this has a bound."""
+    async def _put_away(self, pages: Sequence[Page], *, written: bool) -> None:
+        """Let go of rows, slice by slice; where they could not be written, note their keys again.
+
+        Only counters that live have rows, so what is noted has a bound however long this goes on.
+        """
         for page in pages:
-            table = self._memory.tables[page.family]
-            for chunk in page.chunks:
-                assert table.dirty is not None
-                table.dirty.update(cast("list[bytes]", chunk[KEY::FIELDS]))
+            changed = self._memory.tables[page.family].dirty
+            while page.chunks:
+                chunk = page.chunks.pop()
+                if changed is not None and not written:
+                    changed.update(cast("list[bytes]", chunk[KEY::FIELDS]))
+                del chunk
                 await asyncio.sleep(0)
 
     def _write(self, pages: Sequence[Page], now: int) -> None:
@@ -221,7 +237,7 @@ class FileCounters:
         with contextlib.suppress(sqlite3.Error):
             self._journal.sweep(now, written)
 
-    def _tell(self, error: Exception | None) -> None:
+    def _tell(self, error: BaseException | None) -> None:
         """Log that writing begins to fail, or works again: once each."""
         failing = error is not None
         if failing and not self._failing:

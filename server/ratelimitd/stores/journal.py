@@ -77,7 +77,7 @@ class Page(NamedTuple):
 
     family: str
     limit: Limit
-    chunks: Sequence[list[int | bytes]]
+    chunks: list[list[int | bytes]]
     """Rows, flattened: `FIELDS` values each. A chunk is one statement, because the thread that
     writes has to win the interpreter's lock from a busy event loop for every statement."""
 
