@@ -5,7 +5,7 @@ A store is opened on a clock that the test moves, with room for so many invented
 
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ratelimitd.clock import Clock
 from ratelimitd.stores.file import FileCounters
@@ -23,7 +23,7 @@ async def _memory(clock: Clock, room: int, _: Path) -> Counters:
 async def _file(clock: Clock, room: int, folder: Path) -> Counters:
     store = FileCounters(folder / "counts.db", clock, room)
     await store.start()
-    return cast("Counters", store)  # its `take` is an attribute, which no method of a port is
+    return store
 
 
 STORES: dict[str, Opener] = {
