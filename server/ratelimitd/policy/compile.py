@@ -80,7 +80,7 @@ def _meters(part: PolicyPart, report: Report) -> Meters:
         if word in _TIER_WORDS:
             text = f"`{word}` is a word of every tier; give the meter another name"
             report.fault("reserved-name", word.at, text, width=len(word))
-        if rule is None:
+        if rule is None or not word:  # faulty, which has been reported
             known.pop(str(word), None)
             doubtful.add(str(word))
         else:

@@ -139,7 +139,7 @@ class PolicyPart(Part):
     )
     tiers: dict[words.Key, TierPart] = Field(description="Named sets of limits.")
     keys: list[KeyPart] = Field([], description="Keys that the file itself knows.")
-    exempt: list[dict[words.EntryKey, words.Text]] = Field(
+    exempt: list[words.Exemption] = Field(
         [], description="Descriptors that match all entries of one of these are never limited."
     )
     headers: HeadersPart = Field(HeadersPart.model_construct(), description="What responses tell.")

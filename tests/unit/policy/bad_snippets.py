@@ -95,6 +95,7 @@ SHAPE = (
     Bad("bad-name", "domain: §two words", "without spaces"),
     Bad("bad-name", "subject: {default_tier: free, scheme: §'bearer '}", "one word"),
     Bad("bad-name", "tiers: {free: {}, §über: {}}", "letters, digits"),
+    Bad("bad-name", "meters: {§'': prepaid}", "letters, digits"),
     Bad("bad-name", "subject: {default_tier: free, entry: §''}", "has a name"),
     Bad(
         "bad-name",
