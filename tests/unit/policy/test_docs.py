@@ -52,10 +52,7 @@ def test_every_code_is_explained() -> None:
 
 def test_the_fault_that_is_shown_is_what_is_printed() -> None:
     """The page shows what a reader will see."""
-    text = whole(
-        "\n\n\n  free: {requests: [100/huor, 10/minute]}".replace("\n\n\n", "#\n#\ntiers:\n")
-    )
-    printed = shown(faults(text))
+    printed = shown(faults(whole("#\n#\ntiers:\n  free: {requests: [100/huor, 10/minute]}")))
     quoted = re.search(r"(?ms)^    bad-window .*?`hour`\?$", PAGE)
     assert quoted
     assert re.sub("(?m)^    ", "", quoted[0]) + "\n" == printed
