@@ -32,9 +32,10 @@ class Edge:
         target: str = "/v1/agents/a1/invoke",
         headers: Sequence[tuple[str, bytes]] = (),
         body: bytes = b"",
+        source: str = "",
     ) -> raw_http.Response:
         """One request through Envoy."""
-        return await raw_http.request(self.envoy.edge, method, target, headers, body)
+        return await raw_http.request(self.envoy.edge, method, target, headers, body, source)
 
     async def outcomes(self) -> dict[str, int]:
         """Envoy's own counts of its calls to the limiter, those that are not 0."""

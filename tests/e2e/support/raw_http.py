@@ -33,15 +33,22 @@ async def request(
     target: str = "/v1/agents/a1/invoke",
     headers: Sequence[tuple[str, bytes]] = (),
     body: bytes = b"",
+    source: str = "",
 ) -> Response:
-    """Send one request on a connection of its own and read the whole answer."""
-    return await asyncio.to_thread(_request, address, method, target, headers, body)
+    """Send one request on a connection of its own, from `source` if given; read all of the answer."""
+    return await asyncio.to_thread(_request, address, method, target, headers, body, source)
 
 
 def _request(
-    address: str, method: str, target: str, headers: Sequence[tuple[str, bytes]], body: bytes
+    address: str,
+    method: str,
+    target: str,
+    headers: Sequence[tuple[str, bytes]],
+    body: bytes,
+    source: str,
 ) -> Response:
-    connection = http.client.HTTPConnection(address, timeout=10)
+    own = (source, 0) if source else None
+    connection = http.client.HTTPConnection(address, timeout=10, source_address=own)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in [*headers, ("content-length", str(len(body)).encode())]:

@@ -1,0 +1,116 @@
+"""ratelimitd as operators run it: `python -m ratelimitd serve`, a process of its own, on free ports.
+
+Nothing of the limiter is imported into the test's process, so what is proved is what is shipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ratelimitd.devkit.samples import samples_dir
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+READY_WITHIN: Final = 20.0
+"""Seconds. A start takes half of one; a machine that compiles beside it takes longer."""
+GONE_WITHIN: Final = 10.0
+ANY_PORT: Final = "127.0.0.1:0"
+SHIPPED_POLICY: Final = samples_dir() / "policy.yaml"
+AS_SHIPPED: Final = "from ratelimitd.__main__ import main; main()"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limiter:
+    """A limiter that has said it is ready."""
+
+    address: str
+    """Where it serves gRPC."""
+    http: str
+    admin: str
+    process: Process
+    log: Path
+
+    async def terminate(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(GONE_WITHIN):
+            return await self.process.wait()
+
+    async def decide(self, *entries: str, peek: bool = True) -> dict[str, Any]:
+        """The answer of `ratelimitd decide --json` about one descriptor; by default a peek."""
+        asking = ["--target", self.address, "--json", *(["--peek"] if peek else []), *entries]
+        command = (sys.executable, "-m", "ratelimitd", "decide", *asking)
+        asked = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+        output, complaint = await asked.communicate()
+        assert asked.returncode in (0, 1), complaint.decode()
+        answer: dict[str, Any] = json.loads(output)
+        return answer
+
+    async def remaining(self, *entries: str) -> int:
+        """What a peek says is left of the limit that it tells of."""
+        (status,) = (await self.decide(*entries))["statuses"]
+        left: int = status["remaining"]
+        return left
+
+
+@contextlib.asynccontextmanager
+async def run_limiter(
+    policy: str | Path = SHIPPED_POLICY,
+    *,
+    transport: str = "h2corn",
+    listen: str = ANY_PORT,
+    program: str = AS_SHIPPED,
+) -> AsyncIterator[Limiter]:
+    """Serve `policy`, a file or its text; gone on exit.
+
+    `program` is Python that ends in running the command line: a twin plants its fault there.
+    """
+    with tempfile.TemporaryDirectory(prefix="ratelimitd-e2e-") as name:
+        folder = Path(name)
+        if isinstance(policy, str):
+            (folder / "policy.yaml").write_text(policy, "utf-8")
+            policy = folder / "policy.yaml"
+        flags = ("--transport", transport, "--listen", listen, "--store", "memory")
+        with (folder / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", program, "serve", "--policy", policy, *flags),
+                *("--http", ANY_PORT, "--admin", ANY_PORT),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=log,
+                env={key: value for key, value in os.environ.items() if "RATELIMITD_" not in key},
+            )
+        try:
+            yield await _when_ready(process, folder / "log")
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _when_ready(process: Process, log: Path) -> Limiter:
+    """Read the ready line: `ratelimitd 0.1.0 ready: grpc A, http B, admin C`."""
+    assert process.stdout
+    async with asyncio.timeout(READY_WITHIN):
+        line = (await process.stdout.readline()).decode()
+    assert line, log.read_text("utf-8")
+    places = dict(place.split(" ") for place in line.strip().partition(": ")[2].split(", "))
+    return Limiter(
+        address=places["grpc"],
+        http=places["http"],
+        admin=places["admin"],
+        process=process,
+        log=log,
+    )
