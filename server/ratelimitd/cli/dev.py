@@ -15,7 +15,7 @@ from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from ratelimitd.devkit.envoy import Envoy
     from ratelimitd.settings import Settings
@@ -59,18 +59,27 @@ def dev(
 def _run(settings: Settings, api: str, edge: str) -> int:
     import uvloop
 
-    from ratelimitd.devkit.envoy import EnvoyError, find_binary
+    from ratelimitd.devkit.envoy import find_binary
     from ratelimitd.telemetry import configure_logging
     from ratelimitd.transports.h2corn import hide_banner
 
     configure_logging("text")
     hide_banner()
-    try:
-        if edge:
+    if edge:
+        with _told():
             find_binary()
-        return uvloop.run(_dev(settings, api, edge))
+    return uvloop.run(_dev(settings, api, edge))
+
+
+@contextlib.contextmanager
+def _told(flag: str = "") -> Iterator[None]:
+    """Make what Envoy objects to a fault of a flag."""
+    from ratelimitd.devkit.envoy import EnvoyError
+
+    try:
+        yield
     except EnvoyError as error:
-        raise SettingsError(f"--with-envoy: {error}") from error
+        raise SettingsError(f"{flag}{error}") from error
 
 
 def _only_loopback(places: dict[str, str]) -> None:
@@ -153,5 +162,7 @@ async def _envoy(places: dict[str, str], edge: str) -> AsyncIterator[Envoy]:
     config = render(
         load(samples_dir() / "envoy.yaml"), limiter=[places["grpc"]], api=places["api"], edge=edge
     )
-    async with run_envoy(config) as envoy:
+    async with contextlib.AsyncExitStack() as stack:
+        with _told(f"--edge {edge}: "):
+            envoy = await stack.enter_async_context(run_envoy(config))
         yield envoy
