@@ -36,11 +36,11 @@ class Telemetry:
     def note(self, event: str, detail: str, advice: str) -> None:
         """Count something odd, and log each distinct case once."""
         self.counts["events", event] += 1
-        case = (event, detail)
+        case = (event, ascii(detail[:200])[1:-1])  # one printable line, whatever was sent
         if case in self._logged or len(self._logged) >= MOST_LOGGED:
             return
         self._logged.add(case)
-        self._log.warning(advice, extra={"event_kind": event, "detail": detail[:200]})
+        self._log.warning(advice, extra={"event_kind": event, "detail": case[1]})
 
 
 def configure_logging(style: str, stream: TextIO | None = None) -> None:
