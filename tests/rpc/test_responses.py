@@ -1,0 +1,195 @@
+"""Answers from templates are the answers built from nothing, and say what `render` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ratelimitd import render
+from ratelimitd.decision import Decision, Status
+from ratelimitd.model import MAX_COUNT, MAX_UINT32, NEVER, Limit, Standing
+from ratelimitd.policy.spec import Family
+from ratelimitd.rpc import responses
+from ratelimitd.rpc.responses import Responses
+from tests.support.ops import MINUTELY, MONTHLY, NEW_YEAR, TOKENS, S, bucket, fixed, leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+
+LIMITS = (
+    fixed(10),
+    fixed(10),  # equal, and yet another limit
+    fixed(5, MINUTELY),
+    fixed(MAX_COUNT, MONTHLY, TOKENS),
+    fixed(0),
+    bucket(7, burst=20),
+    leases(2),
+)
+FAMILIES = ((), (Family.X_RATELIMIT,), (Family.IETF,), (Family.X_RATELIMIT, Family.IETF))
+INSTANTS = st.one_of(
+    st.integers(0, 3).map(lambda second: NEW_YEAR + second * S),
+    st.integers(0, 3 * S).map(lambda later: NEW_YEAR + later),
+    st.sampled_from([-1, 1]).map(lambda step: NEW_YEAR + S + step),
+)
+RESETS = st.one_of(
+    st.integers(0, 5).map(lambda second: NEW_YEAR + second * S),
+    st.integers(0, 5 * S).map(lambda later: NEW_YEAR + later),
+)
+
+
+@st.composite
+def standings(draw: st.DrawFn, passing: bool) -> Standing:
+    """Draw how a limit stands."""
+    limit: Limit = draw(st.sampled_from(LIMITS))
+    used = draw(st.integers(0, limit.capacity + 2))
+    passes = passing or draw(st.booleans())
+    retry_at = draw(st.one_of(st.just(NEVER), RESETS))
+    return Standing(limit, passes, used, used, retry_at, draw(RESETS))
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    """Draw a decision as the limiter makes them: where all is allowed, every descriptor passes."""
+    allowed = draw(st.booleans())
+    maybe = st.one_of(st.none(), standings(allowed))
+    statuses = [
+        Status(allowed or draw(st.booleans()), draw(maybe)) for _ in range(draw(st.integers(1, 3)))
+    ]
+    families = draw(st.sampled_from(FAMILIES))
+    shown = draw(maybe)
+    listed = [shown, *draw(st.lists(standings(allowed), max_size=2))] if shown else []
+    lease = draw(st.sampled_from(["", "", "lease-1", "lease-2"])) if allowed else ""
+    refusal = "" if allowed or shown else "API key is revoked"
+    wanted = listed if Family.IETF in families else []
+    return Decision(draw(INSTANTS), allowed, statuses, shown, wanted, families, refusal, lease)
+
+
+def at(now: int, used: int = 1) -> Decision:
+    """Return an allowed decision about one hourly limit."""
+    standing = Standing(LIMITS[0], True, used - 1, used, now, NEW_YEAR + 3600 * S)
+    return Decision(now, True, [Status(True, standing)], standing, (), FAMILIES[1], "", "")
+
+
+sequences = given(st.lists(decisions(), min_size=2, max_size=12))
+
+
+@sequences
+@example([at(NEW_YEAR + 1), at(NEW_YEAR + S)])
+@example([at(NEW_YEAR), at(NEW_YEAR + S - 1), at(NEW_YEAR + S)])
+@example([at(NEW_YEAR, used) for used in range(1, 5)])
+def test_no_answer_holds_anything_of_an_earlier_one(sequence: list[Decision]) -> None:
+    """Through one `Responses`, every decision has the answer that a new one would give it."""
+    shared = Responses()
+    for decision in sequence:
+        kept = shared.of(decision)
+        assert kept == Responses().of(decision)
+        kept.Clear()  # whatever becomes of an answer, the template stays
+
+
+@sequences
+def test_a_cache_of_two_templates_answers_alike(sequence: list[Decision]) -> None:
+    """Forgetting templates changes no answer."""
+    small = Responses(templates=1)
+    for decision in sequence:
+        assert small.of(decision) == Responses().of(decision)
+
+
+@sequences
+def test_an_answer_says_what_the_rendering_says(sequence: list[Decision]) -> None:
+    """Headers, body, codes and lease are the decision's; counts are cut to what the wire holds."""
+    shared = Responses()
+    for decision in sequence:
+        answer = shared.of(decision)
+        headers = [(each.key, each.value) for each in answer.response_headers_to_add]
+        assert headers == render.headers(decision)
+        assert answer.raw_body.decode() == render.body(decision)
+        assert answer.overall_code == (1 if decision.allowed else 2)
+        lease = answer.dynamic_metadata.fields["lease"].string_value
+        assert lease == decision.lease
+        for message, status in zip(answer.statuses, decision.statuses, strict=True):
+            assert message.code == (1 if status.passes else 2)
+            assert message.HasField("current_limit") == (status.standing is not None)
+            if status.standing is not None:
+                left = min(status.standing.remaining, MAX_UINT32)
+                assert message.limit_remaining == left
+                assert message.current_limit.name == status.standing.limit.name
+                wait = render.seconds_until(status.standing.reset_at, decision.now)
+                assert message.duration_until_reset.seconds == wait
+
+
+class Whenever(int):
+    """A second by which every instant is the same one."""
+
+    def __rfloordiv__(self, _: int) -> int:
+        return 0
+
+
+class Late(int):
+    """A second that ends a microsecond too late: the bug that this file found."""
+
+    def __rfloordiv__(self, now: int) -> int:
+        return -(-now // int(self))
+
+
+def forgetting_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a template for ever."""
+    monkeypatch.setattr(responses, "_SECOND", Whenever(S))
+
+
+def rounding_the_second_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a template into the first microsecond of the next second."""
+    monkeypatch.setattr(responses, "_SECOND", Late(S))
+
+
+def handing_out_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the template itself away, with what remained when it was made."""
+    monkeypatch.setattr(responses, "_with_remaining", lambda template, _: template)
+
+
+def taking_limits_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find the template of another limit with the same reset."""
+    monkeypatch.setattr(Limit, "__hash__", lambda _: 1)
+    monkeypatch.setattr(Limit, "__eq__", lambda *_: True)
+
+
+PLANTS = (
+    forgetting_the_second,
+    rounding_the_second_up,
+    handing_out_the_template,
+    taking_limits_for_one_another,
+)
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_template_that_leaks_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin: with each planted bug a sequence of decisions has a wrong answer."""
+    other = Standing(LIMITS[2], True, 0, 1, NEW_YEAR, NEW_YEAR + 3600 * S)
+    third = Decision(NEW_YEAR, True, [Status(True, other)], other, (), FAMILIES[1], "", "")
+    sequence = [at(NEW_YEAR - 1), at(NEW_YEAR), at(NEW_YEAR, 2), third, at(NEW_YEAR + S)]
+    expected = [Responses().of(decision) for decision in sequence]
+    plant(monkeypatch)
+    shared = Responses()
+    assert [shared.of(decision) for decision in sequence] != expected
+
+
+def test_the_templates_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this file is about happens: alike decisions of one second build one template."""
+    built: list[Decision] = []
+    whole = responses._whole
+
+    def noted(decision: Decision) -> RateLimitResponse:
+        built.append(decision)
+        return whole(decision)
+
+    monkeypatch.setattr(responses, "_whole", noted)
+    shared = Responses()
+    for used in range(1, 6):
+        shared.of(at(NEW_YEAR + used, used))
+    assert len(built) == 1
