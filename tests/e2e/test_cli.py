@@ -165,6 +165,18 @@ sys.exit(run(["init"]))
 """
 
 
+def test_closed_streams_are_no_fault() -> None:
+    """`>&- 2>&-`, as some supervisors start their children."""
+    for close in (">&-", "2>&-", ">&- 2>&-"):
+        line = f'"$@" {close}'
+        shell = ["sh", "-c", line, "sh", *command("check", SAMPLE)]
+        done = subprocess.run(
+            shell, env=environment(), capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode == 0
+        assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_bench_measures(limiter: Running, generator: str) -> None:
     """A bounded run gives figures that hang together, by either generator."""

@@ -151,15 +151,21 @@ def _facts(words: PolicyWords) -> Table:
 
 
 def _limits(rows: Iterable[tuple[str, LimitWords, int]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=True)
-    table.add_column("who")
-    table.add_column("limit")
-    table.add_column("amount", justify="right")
+    rows = list(rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("who", overflow="fold")
+    # A name or a number cut short is a wrong one.
+    table.add_column("limit", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
     table.add_column("window")
-    table.add_column("counter for")
-    table.add_column("notes")
+    table.add_column("counter for", overflow="fold")
+    noted = any(map(_notes, (limit for _, limit, _ in rows)))
+    if noted:
+        table.add_column("notes", overflow="fold")
     for who, limit, index in rows:
-        cells = (limit.name, f"{limit.amount:,}", limit.window, limit.shared_by, _notes(limit))
+        cells = [limit.name, f"{limit.amount:,}", limit.window, limit.shared_by]
+        if noted:
+            cells.append(_notes(limit))
         table.add_row(Text("" if index else who, style="bold"), *map(Text, cells))
     return table
 

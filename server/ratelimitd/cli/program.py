@@ -11,7 +11,8 @@ import importlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
@@ -95,6 +96,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
     # grpcio's core writes to stderr by itself what we say better, as a port in use.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Whoever closes a stream (`>&-`) wants nothing on it; Python then has no object at all there.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -106,6 +110,10 @@ def run(arguments: Sequence[str]) -> int:
         return READER_GONE
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")  # open until the process ends
 
 
 def _run(arguments: Sequence[str]) -> int:
