@@ -120,13 +120,13 @@ class FileCounters:
         async with self._writing:
             if self._writer is None:
                 return
-            self._writer = None
             if not await self._write_changes():
                 _LOG.error(
                     "closed without writing %s counters to %s: what was counted in them since the "
                     "last writing is lost",
                     *(self.unwritten, self._path),
                 )
+            self._writer = None
             await asyncio.get_running_loop().run_in_executor(self._worker, self._release)
             self._worker.shutdown(wait=False)
 
@@ -169,16 +169,19 @@ class FileCounters:
             os.close(lock)
 
     async def _write_behind(self) -> None:
-        while not self._stopping.is_set():
+        pause = self._interval
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), max(pause, _LEAST_PAUSE))
+            if self._stopping.is_set():
+                return
             began = steady_ns()
             await self._flush()
             pause = self._interval - (steady_ns() - began) / 1e9
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), max(pause, _LEAST_PAUSE))
 
     async def _flush(self) -> bool:
         async with self._writing:
-            return await self._write_changes()
+            return self._writer is not None and await self._write_changes()
 
     async def _write_changes(self) -> bool:
         pages = await self._collect()

@@ -42,7 +42,6 @@ _SCHEMA = {
     unit TEXT,
     anchor_day INTEGER NOT NULL
 )""",
-    # The check is verified whenever the file is opened, so that a damaged row is never a count.
     "counts": """CREATE TABLE counts (
     family INTEGER NOT NULL,
     start INTEGER NOT NULL,
@@ -50,11 +49,14 @@ _SCHEMA = {
     first INTEGER NOT NULL,
     second INTEGER NOT NULL,
     over INTEGER NOT NULL,
-    PRIMARY KEY (family, key),
-    CHECK (typeof(key) = 'blob' AND typeof(start) = 'integer' AND typeof(over) = 'integer'
-        AND typeof(first) = 'integer' AND typeof(second) = 'integer' AND first >= 0 AND second >= 0)
+    PRIMARY KEY (family, key)
 ) WITHOUT ROWID""",
 }
+# What the structure of a file cannot tell. (As a CHECK, SQLite would ignore it in read-only files.)
+_UNSOUND = """SELECT count(*) FROM counts WHERE (
+    typeof(key) = 'blob' AND typeof(start) = 'integer' AND typeof(over) = 'integer'
+    AND typeof(first) = 'integer' AND typeof(second) = 'integer' AND first >= 0 AND second >= 0
+) IS NOT TRUE"""
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # a power cut, too, loses no more than a kill
     "PRAGMA temp_store = MEMORY",
@@ -204,6 +206,9 @@ class Journal:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise custody.DamagedFileError(verdict.replace("\n", " "))
+            (unsound,) = connection.execute(_UNSOUND).fetchone()
+            if unsound:
+                raise custody.DamagedFileError(f"{unsound} of its rows hold no counts")
 
     def _check_presence(self) -> None:
         """Refuse to write into a file that nobody will find again."""
