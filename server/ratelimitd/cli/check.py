@@ -39,7 +39,8 @@ def check(policy: flags.PolicyFile, /, *, as_json: flags.Json = False) -> int:
     from ratelimitd.policy.explain import explained
 
     try:
-        loaded = _load(policy)
+        with terminal.working(f"reading {policy} …"):
+            loaded = _load(policy)
     except PolicyError as error:
         _show_faults(error, as_json=as_json)
         return 1

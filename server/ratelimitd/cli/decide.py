@@ -43,7 +43,8 @@ def decide(
         faults.add("--peek charges nothing, so it does not go with --hits")
     faults.settle()
     assert address is not None
-    answer = ask(address, encode(domain, pairs, 0 if peek else hits))
+    with terminal.working(f"asking {address} …"):
+        answer = ask(address, encode(domain, pairs, 0 if peek else hits))
     if as_json:
         print(json.dumps(as_dict(answer)))
     else:

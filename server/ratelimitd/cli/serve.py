@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from ratelimitd import __version__
-from ratelimitd.cli import flags, values
+from ratelimitd.cli import flags, terminal, values
 from ratelimitd.errors import PolicyError, SettingsError
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ async def _serve(service: Service, drain: float) -> int:
     try:
         await service.start()
         print(ready_line(service), flush=True)
+        if sys.stderr.isatty():
+            target = service.addresses["grpc"][0]
+            terminal.say(f"Try: ratelimitd decide --target {target} api_key=demo-free")
         while (received := await signals.get()) is signal.SIGHUP:
             await _reload(service)
         _LOG.info("stopping", extra={"signal": received.name})

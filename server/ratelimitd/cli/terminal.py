@@ -73,15 +73,16 @@ def warn(message: str) -> None:
 
 
 @contextlib.contextmanager
-def working(message: str) -> Iterator[None]:
-    """Show that something goes on: moving on a terminal, else as one line."""
+def working(message: str, *, always: bool = False) -> Iterator[None]:
+    """Show on a terminal that something goes on; elsewhere say so once, if `always`."""
     screen = console(sys.stderr)
-    if not screen.is_terminal:
-        say(message)
-        yield
+    if screen.is_terminal:
+        with screen.status(Text(message)):
+            yield
         return
-    with screen.status(Text(message)):
-        yield
+    if always:
+        say(message)
+    yield
 
 
 def _talk(text: Text) -> None:

@@ -109,7 +109,8 @@ def _measure(program: str | None, target: Address, message: bytes, load: Load) -
     from ratelimitd.rpc.ask import METHOD
 
     ask(target, message)
-    with terminal.working(f"loading {target} with {'h2load' if program else 'grpcio'} …"):
+    generator = "h2load" if program else "grpcio"
+    with terminal.working(f"loading {target} with {generator} …", always=True):
         if program is not None:
             measured = h2load.run(program, target, METHOD, message, load)
         else:
