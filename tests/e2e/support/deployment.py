@@ -1,4 +1,4 @@
-"""The limiter as a process behind the shipped Envoy: everything real but the API and its clients."""
+"""The limiter as a process behind the shipped Envoy: all is real but the API and its clients."""
 
 from __future__ import annotations
 

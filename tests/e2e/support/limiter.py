@@ -1,6 +1,6 @@
-"""ratelimitd as operators run it: `python -m ratelimitd serve`, a process of its own, on free ports.
+"""ratelimitd as operators run it: `python -m ratelimitd serve`, a process of its own on free ports.
 
-Nothing of the limiter is imported into the test's process, so what is proved is what is shipped.
+Of the limiter, the test's process has the generated messages alone: what is proved is what ships.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc.aio
+
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 from ratelimitd.devkit.samples import samples_dir
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 READY_WITHIN: Final = 20.0
 """Seconds. A start takes half of one; a machine that compiles beside it takes longer."""
 GONE_WITHIN: Final = 10.0
+METHOD: Final = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 ANY_PORT: Final = "127.0.0.1:0"
 SHIPPED_POLICY: Final = samples_dir() / "policy.yaml"
 AS_SHIPPED: Final = "from ratelimitd.__main__ import main; main()"
@@ -48,9 +52,21 @@ class Limiter:
         async with asyncio.timeout(GONE_WITHIN):
             return await self.process.wait()
 
-    async def decide(self, *entries: str, peek: bool = True) -> dict[str, Any]:
-        """The answer of `ratelimitd decide --json` about one descriptor; by default a peek."""
-        asking = ["--target", self.address, "--json", *(["--peek"] if peek else []), *entries]
+    async def charge(self, hits: int, **entries: str) -> None:
+        """Use up `hits` past Envoy; they have to be free."""
+        request = RateLimitRequest(domain="agent-api")
+        descriptor = request.descriptors.add()
+        for name, value in entries.items():
+            descriptor.entries.add(key=name, value=value)
+        descriptor.hits_addend.value = hits
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+            answer = await call(request.SerializeToString(), timeout=GONE_WITHIN)
+        assert RateLimitResponse.FromString(answer).overall_code == RateLimitResponse.OK
+
+    async def peek(self, *entries: str) -> dict[str, Any]:
+        """What `ratelimitd decide --peek --json` says of one descriptor."""
+        asking = ("--target", self.address, "--peek", "--json", *entries)
         command = (sys.executable, "-m", "ratelimitd", "decide", *asking)
         asked = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
         output, complaint = await asked.communicate()
@@ -60,7 +76,7 @@ class Limiter:
 
     async def remaining(self, *entries: str) -> int:
         """What a peek says is left of the limit that it tells of."""
-        (status,) = (await self.decide(*entries))["statuses"]
+        (status,) = (await self.peek(*entries))["statuses"]
         left: int = status["remaining"]
         return left
 
@@ -105,7 +121,7 @@ async def _when_ready(process: Process, log: Path) -> Limiter:
     assert process.stdout
     async with asyncio.timeout(READY_WITHIN):
         line = (await process.stdout.readline()).decode()
-    assert line, log.read_text("utf-8")
+    assert line, await asyncio.to_thread(log.read_text, "utf-8")
     places = dict(place.split(" ") for place in line.strip().partition(": ")[2].split(", "))
     return Limiter(
         address=places["grpc"],

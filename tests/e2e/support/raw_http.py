@@ -1,4 +1,4 @@
-"""An HTTP/1.1 client that sends the header bytes it is given, twice if told, and hides nothing."""
+"""An HTTP/1.1 client that sends the bytes it is given, headers twice if told, and hides nothing."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ class Response:
         return [value for key, value in self.headers if key == name]
 
 
+class _Connection(http.client.HTTPConnection):
+    """Sends any target: its base refuses what is not ASCII, and some control characters."""
+
+    def _encode_request(self, request: str) -> bytes:
+        return request.encode("latin-1")
+
+
 async def request(
     address: str,
     method: str = "POST",
@@ -35,7 +42,10 @@ async def request(
     body: bytes = b"",
     source: str = "",
 ) -> Response:
-    """Send one request on a connection of its own, from `source` if given; read all of the answer."""
+    """Send one request on a connection of its own, from address `source` if given.
+
+    A character of `target` is one byte (Latin-1).
+    """
     return await asyncio.to_thread(_request, address, method, target, headers, body, source)
 
 
@@ -48,7 +58,7 @@ def _request(
     source: str,
 ) -> Response:
     own = (source, 0) if source else None
-    connection = http.client.HTTPConnection(address, timeout=10, source_address=own)
+    connection = _Connection(address, timeout=10, source_address=own)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in [*headers, ("content-length", str(len(body)).encode())]:

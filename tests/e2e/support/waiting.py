@@ -35,9 +35,9 @@ async def wait_for_instant(instant: float) -> None:
 
 
 async def room_in_window(window: float, wanted: float) -> float:
-    """Wait for the next window of `window` seconds unless `wanted` are left of this; return its end.
+    """Wait for the next window unless `wanted` seconds are left of this one; return the end.
 
-    Windows start at multiples of their length in Unix time, as those of the limiter do.
+    Windows start at multiples of their length (`window` seconds) in Unix time, as the limiter's do.
     """
     now = time.time()
     end = now - now % window + window
