@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from bench import machine
@@ -48,7 +48,15 @@ class Stall(NamedTuple):
 
     longest: float
     p99: float
+    busiest: float
+    """The most CPU time in one turn: what is our own doing, however busy the machine."""
     lasted: float
+
+    def __str__(self) -> str:
+        return (
+            f"longest stall {self.longest:.1f} ms (CPU {self.busiest:.1f}), p99 {self.p99:.2f} ms, "
+            f"done in {self.lasted:.0f} ms"
+        )
 
 
 def callers(count: int, seed: int = 1) -> list[list[Op]]:
@@ -58,22 +66,22 @@ def callers(count: int, seed: int = 1) -> list[list[Op]]:
 
 
 async def decide(counters: Counters, calls: Sequence[list[Op]], times: int) -> float:
-    """Return microseconds a call, the event loop turning now and then."""
-    began = perf_counter()
+    """Return microseconds of CPU a call, of the loop's thread, the loop turning now and then."""
+    began = thread_time()
     done = 0
     while done < times:
         for ops in calls[done % len(calls) :][:BETWEEN_TURNS]:
             await counters.take(ops)
         done += BETWEEN_TURNS
         await asyncio.sleep(0)
-    return (perf_counter() - began) / times * 1e6
+    return (thread_time() - began) / times * 1e6
 
 
 async def hot_path(folder: Path) -> None:
     """Print what a decision costs more."""
     calls, clock = callers(CALLERS), ManualClock(NOW)
     stores: dict[str, Counters] = {"memory": MemoryCounters(clock)}
-    for name, interval in (("noting", NEVER), ("writing", 0.5)):
+    for name, interval in (("noting changes", NEVER), ("writing them", 0.5)):
         file = FileCounters(folder / f"{name}.db", clock, interval=interval)
         await file.start()
         stores[name] = file
@@ -83,30 +91,32 @@ async def hot_path(folder: Path) -> None:
             costs[name].append(await decide(store, calls, CALLS))
     for store in stores.values():
         await store.close()
-    for name in ("noting", "writing"):
+    for name in ("noting changes", "writing them"):
         ratio = median(
             ours / plain for ours, plain in zip(costs[name], costs["memory"], strict=True)
         )
         print(
-            f"a call on {len(LIMITS)} limits, {name} changes: {median(costs[name]):.2f} µs, "
+            f"CPU of a call on {len(LIMITS)} limits, {name}: {median(costs[name]):.2f} µs, "
             f"memory {median(costs['memory']):.2f} µs, ratio {ratio:.3f}"
         )
 
 
 async def heartbeat(until: asyncio.Task[bool], work: Sequence[list[Op]], store: Counters) -> Stall:
     """Turn the event loop, with work for it or without, until something is done."""
-    gaps, began = [], perf_counter()
-    last, turn = began, 0
+    gaps, spent, turn = [], [], 0
+    began = last = perf_counter()
+    before = thread_time()
     while not until.done():
         for ops in work[turn * BETWEEN_TURNS % (len(work) or 1) :][:BETWEEN_TURNS]:
             await store.take(ops)
         turn += 1
         await asyncio.sleep(0)
-        now = perf_counter()
+        now, cpu = perf_counter(), thread_time()
         gaps.append((now - last) * 1e3)
-        last = now
+        spent.append((cpu - before) * 1e3)
+        last, before = now, cpu
     gaps.sort()
-    return Stall(gaps[-1], gaps[len(gaps) * 99 // 100], (last - began) * 1e3)
+    return Stall(gaps[-1], gaps[len(gaps) * 99 // 100], max(spent), (last - began) * 1e3)
 
 
 async def stalls(folder: Path) -> None:
@@ -122,17 +132,14 @@ async def stalls(folder: Path) -> None:
             gc.freeze()  # the calls of the benchmark are no garbage of the store's
             changed = store.unwritten
             stall = await heartbeat(asyncio.create_task(store.flush()), work, own)
-            print(
-                f"{changed:,} counters written ({round_}), loop {name}: longest stall "
-                f"{stall.longest:.1f} ms, p99 {stall.p99:.2f} ms, done in {stall.lasted:.0f} ms"
-            )
+            print(f"{changed:,} counters written ({round_}), loop {name}: {stall}")
 
     async def nothing() -> bool:
         await asyncio.sleep(1.0)
         return True
 
     stall = await heartbeat(asyncio.create_task(nothing()), callers(CALLERS, seed=2), own)
-    print(f"nothing written, loop deciding: longest stall {stall.longest:.1f} ms")
+    print(f"nothing written, loop deciding: {stall}")
     await store.close()
 
 
