@@ -36,6 +36,12 @@ def rate_limit_filter(config: Config) -> Config:
     return found
 
 
+def add_filter_before(config: Config, http_filter: Config) -> None:
+    """Put `http_filter` before the rate limit filter."""
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    chain["filters"][0]["typed_config"]["http_filters"].insert(0, http_filter)
+
+
 def patient_config() -> Config:
     """The shipped configuration, but for the time that a call may take."""
     config = copy.deepcopy(shipped_config())
