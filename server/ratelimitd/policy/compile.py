@@ -56,7 +56,7 @@ def compiled(part: PolicyPart, report: Report, hasher: Hasher) -> Policy | None:
     subject = _subject(part, tiers, report)
     records = Records(limits, tiers, hasher, subject.scheme).made(part.keys)
     _check_report(part, limits, tiers, records)
-    if report.faults:
+    if report.failed:
         return None
     return Policy(
         domain=str(part.domain),

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.errors import PolicyError
 from ratelimitd.policy.codes import CODES
@@ -76,6 +76,7 @@ class Text:
         self.text = text
         self.hidden: list[tuple[int, int]] = []
         """Spans (begin, end) that no message may show: the API keys."""
+        self._last = (0, "")
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def place(self, at: int) -> Place:
@@ -85,14 +86,20 @@ class Text:
 
     def line(self, number: int) -> str:
         """Return a line, from 1, with every API key in it replaced by asterisks."""
-        start = self._starts[number - 1]
-        line = self.text[start : self._end(number)]
+        if self._last[0] != number:
+            self._last = (number, self._line(number))
+        return self._last[1]
+
+    def _line(self, number: int) -> str:
+        start, end = self._starts[number - 1], self._end(number)
+        line = self.text[start:end]
         spans = [(begin - start, end - start) for begin, end in self._hidden_in(start, len(line))]
         spans += [match.span(1) for match in _KEY_VALUE.finditer(line)]
+        chars = list(line)
         for begin, end in spans:
             first, last = max(begin, 0), min(end, len(line))
-            line = line[:first] + _HIDDEN * (last - first) + line[last:]
-        return line.rstrip("\r")
+            chars[first:last] = _HIDDEN * (last - first)
+        return "".join(chars).rstrip("\r")
 
     def _end(self, number: int) -> int:
         return self._starts[number] - 1 if number < len(self._starts) else len(self.text)
@@ -108,12 +115,26 @@ class Text:
         return spans
 
 
+class _Found(NamedTuple):
+    """A fault before it is shown: its line is read when all keys to hide are known."""
+
+    code: str
+    at: int
+    message: str
+    width: int
+    nearest: str
+    other: int | None
+    warning: bool
+
+
 class Report:
     """Collects the faults and warnings of one file, each once."""
 
     def __init__(self, text: Text) -> None:
         self.text = text
-        self._found: dict[tuple[str, int, str], Fault] = {}
+        self.failed = False
+        """Whether there is a fault yet; warnings are none."""
+        self._found: dict[tuple[str, int, str], _Found] = {}
 
     def fault(
         self,
@@ -124,43 +145,46 @@ class Report:
         width: int = 1,
         nearest: str = "",
         other: int | None = None,
-        warning: bool = False,
     ) -> None:
         """Note what is wrong at a character of the text."""
-        assert code in CODES
-        place = self.text.place(at)
-        line = self.text.line(place.line)
-        self._found.setdefault(
-            (code, at, message),
-            Fault(
-                code=code,
-                place=place,
-                source=line,
-                width=max(1, min(width, len(line) - place.column + 1)),
-                message=message,
-                nearest=nearest,
-                other=None if other is None else self.text.place(other),
-                warning=warning,
-            ),
-        )
+        self._note(_Found(code, at, message, width, nearest, other, warning=False))
+        self.failed = True
 
     def warn(self, code: str, at: int, message: str, *, width: int = 1, nearest: str = "") -> None:
         """Note what is allowed but probably not meant."""
-        self.fault(code, at, message, width=width, nearest=nearest, warning=True)
+        self._note(_Found(code, at, message, width, nearest, None, warning=True))
 
     @property
     def faults(self) -> tuple[Fault, ...]:
         """What makes the file unusable, in the file's order."""
-        return _sorted(fault for fault in self._found.values() if not fault.warning)
+        return self._shown(warning=False)
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What does not, in the file's order."""
-        return _sorted(fault for fault in self._found.values() if fault.warning)
+        return self._shown(warning=True)
 
+    def _note(self, found: _Found) -> None:
+        assert found.code in CODES
+        self._found.setdefault((found.code, found.at, found.message), found)
 
-def _sorted(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    return tuple(sorted(faults, key=lambda fault: fault.place))
+    def _shown(self, *, warning: bool) -> tuple[Fault, ...]:
+        wanted = (found for found in self._found.values() if found.warning is warning)
+        return tuple(self._fault(found) for found in sorted(wanted, key=lambda found: found.at))
+
+    def _fault(self, found: _Found) -> Fault:
+        place = self.text.place(found.at)
+        line = self.text.line(place.line)
+        return Fault(
+            code=found.code,
+            place=place,
+            source=line,
+            width=max(1, min(found.width, len(line) - place.column + 1)),
+            message=found.message,
+            nearest=found.nearest,
+            other=None if found.other is None else self.text.place(found.other),
+            warning=found.warning,
+        )
 
 
 def whole_file(code: str, file: str, message: str) -> Fault:

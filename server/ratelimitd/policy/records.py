@@ -157,7 +157,7 @@ class Records:
 
 def unknown_tier(report: Report, word: Word, tiers: Mapping[str, object], also: str = "") -> None:
     """Report a tier that no tier is; silently where the tiers themselves could not be read."""
-    if not tiers and report.faults:
+    if not tiers and report.failed:
         return
     choices = [*tiers, also] if also else list(tiers)
     text = f"`{printable(word)}` is no tier; name it under `tiers`, or mend its spelling"

@@ -61,15 +61,12 @@ def _quoted(fault: Fault) -> Iterator[Piece]:
 def _cells(fault: Fault) -> tuple[str, str, str]:
     """Return the line before the fault, the faulty part and the rest, cut to a screen's width."""
     at = fault.place.column - 1
-    left, marked, right = (
-        _plain(part)
-        for part in (
-            fault.source[:at],
-            fault.source[at : at + fault.width],
-            fault.source[at + fault.width :],
-        )
-    )
-    if columns(left) > _BEFORE and columns(left + marked + right) > WIDEST:
+    end = at + fault.width
+    # No more than a screen's width is looked at: a line may be the whole file.
+    left = _plain(fault.source[max(0, at - WIDEST) : at])
+    marked = _plain(fault.source[at : min(end, at + WIDEST)])
+    right = _plain(fault.source[end : end + WIDEST])
+    if at > WIDEST or (columns(left) > _BEFORE and columns(left + marked + right) > WIDEST):
         left = _CUT + _last(left, _BEFORE)
     marked = _first(marked, WIDEST - columns(left))
     return left, marked, _first(right, WIDEST - columns(left) - columns(marked))
