@@ -29,6 +29,8 @@ from ratelimitd.transports.handlers import Handlers
 from ratelimitd.transports.ports import GRACE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ratelimitd.clock import Clock
     from ratelimitd.model import Question
     from ratelimitd.policy.load import Loaded
@@ -97,15 +99,17 @@ class Service:
 
     async def _start(self) -> None:
         settings = self._settings
-        grpc_binds = tuple(map(str, settings.listen))
-        wanted: dict[str, Transport] = {
-            "grpc": self._grpc(grpc_binds),
-            "http": _plain(probes.application(lambda: self._ready), settings.http),
-            "admin": _plain(metrics.application(self.telemetry, self._gauges), settings.admin),
+        wanted: dict[str, Callable[[], Transport]] = {
+            "grpc": lambda: self._grpc(tuple(map(str, settings.listen))),
+            "http": lambda: _plain(probes.application(lambda: self._ready), settings.http),
+            "admin": lambda: _plain(
+                metrics.application(self.telemetry, self._gauges), settings.admin
+            ),
         }
         await self.prepare()
-        for name, transport in wanted.items():
+        for name, make in wanted.items():
             try:
+                transport = make()
                 self.addresses[name] = await transport.start()
             except SettingsError as error:
                 msg = f"--{_FLAGS[name]}: {error}"

@@ -5,6 +5,7 @@ All that is known of grpcio's server is here; its methods are those of `Handlers
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,24 @@ class Grpcio:
             )
         try:
             addresses = tuple(self._bind(server, bind) for bind in self._binds)
-            await server.start()
-        except BaseException:
-            await server.stop(None)  # it listens on what it could bind
+        except SettingsError:
+            await self._close(server)
+            raise
+        starting = asyncio.ensure_future(server.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await starting  # a start that is cut short can never be stopped
+            await server.stop(None)
             raise
         self._server = server
         return addresses
+
+    @staticmethod
+    async def _close(server: grpc.aio.Server) -> None:
+        """Let go of what a server could bind: before it has started, it cannot be stopped."""
+        await server.start()
+        await server.stop(None)
 
     @staticmethod
     def _bind(server: grpc.aio.Server, bind: str) -> str:
@@ -74,8 +87,9 @@ class Grpcio:
 
     async def stop(self, grace: float) -> None:
         """See `Transport.stop`."""
-        if self._server is not None:
-            await self._server.stop(grace)
+        server = self._server
+        if server is not None:
+            await server.stop(grace)
             self._server = None
 
 

@@ -61,8 +61,8 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
         )
         for service in services
     )
-    return Config(
-        bind=tuple(binds),
+    return _config(
+        binds,
         grpc=True,
         http1=False,
         lifespan="off",
@@ -79,8 +79,8 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
 
 def http_config(bind: str) -> Config:
     """Return the bounds of a listener for people, probes and scrapers."""
-    return Config(
-        bind=(bind,),
+    return _config(
+        (bind,),
         lifespan="off",
         limit_concurrency=256,
         limit_connections=256,
@@ -90,6 +90,14 @@ def http_config(bind: str) -> Config:
         timeout_request_body_idle=_BODY_IDLE,
         **BOUNDS,
     )
+
+
+def _config(binds: Iterable[str], **bounds: Any) -> Config:  # noqa: ANN401 - h2corn's own
+    try:
+        return Config(bind=tuple(binds), **bounds)
+    except ValueError as error:
+        msg = f"cannot listen on {', '.join(binds)}: {error}"
+        raise SettingsError(msg) from error
 
 
 class H2corn:
@@ -127,14 +135,15 @@ class H2corn:
         h2corn drains for its configured time, whatever is asked of it later: what outlives the
         grace is ended by the application.
         """
-        if self._serving is None:
+        serving = self._serving
+        if serving is None:
             return
         self._server.shutdown()
-        await asyncio.wait({self._serving}, timeout=grace)
+        await asyncio.wait({serving}, timeout=grace)
         if self._lose_patience is not None:
             self._lose_patience()
-        await asyncio.wait({self._serving}, timeout=1)
-        self._serving.cancel()
+        await asyncio.wait({serving}, timeout=1)
+        serving.cancel()
         with contextlib.suppress(asyncio.CancelledError, RuntimeError, OSError):
-            await self._serving
+            await serving
         self._serving = None
