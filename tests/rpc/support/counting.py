@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 _STEP = 0.005
 
 
@@ -24,7 +24,7 @@ def descriptors() -> int:
 
 
 async def until(holds: Callable[[], object], description: str) -> None:
-    """Wait for what another thread or the network brings about; fails after ten seconds."""
+    """Wait for what another thread or the network brings about; fails after five seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _PATIENCE
     while not holds():
