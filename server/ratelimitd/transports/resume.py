@@ -19,13 +19,15 @@ class Resume:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Yield what the coroutine yields, starting with what it is waiting for already."""
-        pending = self._pending
+        pending, self._pending = self._pending, None
         while True:
             try:
                 try:
                     sent = yield pending
                 except BaseException as error:  # noqa: BLE001 - handed on, cancellation included
-                    # Thrown from here, so that this frame keeps no name for it: a cycle otherwise.
+                    # An exception knows this frame, and a future its exception: this frame keeps
+                    # neither, so that no cycle is left behind.
+                    pending = None
                     pending = self._coroutine.throw(error)
                 else:
                     pending = self._coroutine.send(sent)
