@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ratelimitd.transports.patience import Patience
 
 _QUEUE = 16
+_END = object()
 
 
 class Stream:
@@ -75,17 +76,21 @@ class Stream:
 
     async def _only_request(self) -> Any:  # noqa: ANN401 - a servicer's own type
         """Return the one message of a call whose caller sends one."""
-        item = await self._inbox.get()
-        if item is None:
+        request = await self._next()
+        if request is _END:
             msg = "the call needs exactly one message"
             raise wire.MalformedError(msg)
-        return self._parsed(item)
+        return request
 
     async def _requests(self) -> AsyncGenerator[Any]:
-        while (item := await self._inbox.get()) is not None:
-            yield self._parsed(item)
+        while (request := await self._next()) is not _END:
+            yield request
 
-    def _parsed(self, item: bytes | Exception) -> Any:  # noqa: ANN401 - a servicer's own type
+    async def _next(self) -> Any:  # noqa: ANN401 - a servicer's own type
+        """Return the caller's next message, or `_END`; raise what is wrong with it."""
+        item = await self._inbox.get()
+        if item is None:
+            return _END
         if isinstance(item, Exception):
             try:
                 raise item
