@@ -200,7 +200,7 @@ class Op(NamedTuple):
     hits: int
     """How much; for a peek, how much must fit (at least 1)."""
     prior: int = 0
-    """Hits of this call's earlier operations on the same counter, which must fit as well."""
+    """For CHARGE: hits of this call's earlier charges on the counter, which must fit as well."""
     lease: str = ""
     """The lease's id, for ACQUIRE and RELEASE."""
 

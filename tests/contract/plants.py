@@ -241,6 +241,18 @@ def forgetting_too_soon(patch: Patch) -> None:
     )
 
 
+def forgetting_the_young_with_the_old(patch: Patch) -> None:
+    """Both generations dropped at once."""
+
+    def age(self: Any, now: int, lifetime: int) -> None:  # noqa: ANN401
+        original(self, now, lifetime)
+        if self._turned == now:
+            self._old = {}
+
+    original = aging.Aging.age
+    patch.setattr(aging.Aging, "age", age)
+
+
 def keeping_for_ever(patch: Patch) -> None:
     """A window that never turns."""
     _wrap(

@@ -69,6 +69,7 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
         bounds.a_shared_lease_is_given_back_when_there_is_room_again,
     ),
     (plants.forgetting_too_soon, bounds.others_do_not_make_a_counter_forgotten),
+    (plants.forgetting_the_young_with_the_old, bounds.others_do_not_make_a_counter_forgotten),
     (plants.keeping_for_ever, bounds.every_counter_vanishes),
     (plants.keeping_for_ever, bounds.there_is_room_again_when_counters_have_gone),
 )

@@ -152,6 +152,8 @@ async def others_do_not_make_a_counter_forgotten(bench: Bench) -> None:
     """Whatever is counted beside it, a counter is remembered until it is whole, debt included."""
     for limit in WINDOWED:
         other = await bench.fresh()
+        await other.take(charge(limit, who="the first"))
+        other.clock.advance(HOUR)
         await other.take(report(limit, 100))
         whole = (await other.one(peek(limit))).reset_at
         number = 0
