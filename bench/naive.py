@@ -26,6 +26,8 @@ LIMITS = (
     ("requests/day", 86_400, 2_000_000_000, rls_pb2.RateLimitResponse.RateLimit.DAY),
 )
 SHOWN = 1
+OK = rls_pb2.RateLimitResponse.OK
+OVER_LIMIT = rls_pb2.RateLimitResponse.OVER_LIMIT
 
 
 class NaiveServicer(rls_pb2_grpc.RateLimitServiceServicer):
@@ -35,7 +37,7 @@ class NaiveServicer(rls_pb2_grpc.RateLimitServiceServicer):
         self.counts: dict[tuple[str, str, int], int] = {}
 
     async def ShouldRateLimit(
-        self, request: rls_pb2.RateLimitRequest, context: grpc.aio.ServicerContext
+        self, request: rls_pb2.RateLimitRequest, context: object
     ) -> rls_pb2.RateLimitResponse:
         """Decide one call."""
         del context
@@ -50,7 +52,7 @@ class NaiveServicer(rls_pb2_grpc.RateLimitServiceServicer):
             statuses.append(status)
         amount, remaining, reset = shown
         return rls_pb2.RateLimitResponse(
-            overall_code=2 if denied else 1,
+            overall_code=OVER_LIMIT if denied else OK,
             statuses=statuses,
             response_headers_to_add=[
                 HeaderValue(key="X-RateLimit-Limit", value=str(amount)),
@@ -75,7 +77,7 @@ class NaiveServicer(rls_pb2_grpc.RateLimitServiceServicer):
             if index == SHOWN or over:
                 shown = (amount, max(0, amount - used), (window + 1) * length)
                 status = rls_pb2.RateLimitResponse.DescriptorStatus(
-                    code=2 if over else 1,
+                    code=OVER_LIMIT if over else OK,
                     current_limit=rls_pb2.RateLimitResponse.RateLimit(
                         name=name, requests_per_unit=amount, unit=unit
                     ),

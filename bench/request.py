@@ -32,7 +32,7 @@ def frame() -> bytes:
 def verify(target: str) -> None:
     """Ask once with an ordinary client. Raises `grpc.RpcError`, or `RuntimeError` on a denial."""
     with grpc.insecure_channel(target) as channel:
-        stub = rls_pb2_grpc.RateLimitServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = rls_pb2_grpc.RateLimitServiceStub(channel)
         answer: RateLimitResponse = stub.ShouldRateLimit(message(), timeout=5)
     if answer.overall_code != RateLimitResponse.OK:
         text = f"{target} denies the measured request: {answer}"

@@ -26,8 +26,8 @@ class SystemClock:
 
     When the wall clock steps forward by over `STEP_NS`, this clock follows. When it steps back,
     this clock goes on at the pace of the monotonic clock: windows never reopen, and nobody is
-    locked out until the wall clock has caught up. Small differences are not followed: a thread that
-    is paused between two readings must not push the clock ahead for good.
+    locked out until the wall clock has caught up. A step of up to `STEP_NS` is followed as it
+    is; where it goes back, the clock stands still for that long.
     """
 
     STEP_NS = 100_000_000

@@ -236,5 +236,7 @@ def _named(policy: Policy) -> set[str]:
 
 def _limits(policy: Policy) -> Iterator[Limit]:
     """Yield the limits of all tiers and records."""
-    for holder in (*policy.tiers.values(), *policy.records.values()):
-        yield from holder.limits
+    for tier in policy.tiers.values():
+        yield from tier.limits
+    for record in policy.records.values():
+        yield from record.limits
