@@ -110,11 +110,12 @@ async def test_a_process_that_is_killed_costs_only_the_calls_it_had() -> None:
             leaving.process.kill()
             await progress(edge)
         outcomes = await edge.outcomes()
-        assert outcomes.get("error", 0) <= CALLERS
+        # Twice: the kernel may still have accepted a new connection for it, which dies as well.
+        assert outcomes.get("error", 0) <= 2 * CALLERS
         assert outcomes.get("failure_mode_allowed", 0) == outcomes.get("error", 0)
         assert outcomes["ok"] + outcomes.get("error", 0) == seen[200] == seen.total()
         stats = await edge.envoy.stats(r"^cluster\.limiter\.")
-        assert stats["cluster.limiter.upstream_rq_retry_success"] > 0
+        assert stats["cluster.limiter.upstream_rq_retry_success"] > 2 * CALLERS
 
 
 async def test_without_our_drain_and_retries_many_requests_would_pass_unlimited() -> None:
@@ -122,7 +123,7 @@ async def test_without_our_drain_and_retries_many_requests_would_pass_unlimited(
     async with two_limiters("h2corn", impatient_retries(), WITHOUT_DRAIN) as (leaving, edge):
         async with load(edge):
             assert await leaving.terminate() == 0
-        assert (await edge.outcomes())["failure_mode_allowed"] > CALLERS
+        assert (await edge.outcomes())["failure_mode_allowed"] > 2 * CALLERS
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])

@@ -66,6 +66,16 @@ async def test_hits_at_the_end_without_the_sign_are_charged_instead() -> None:
         await settles_at(deployment, "k", 93)
 
 
+async def test_a_refund_is_sent_after_a_denial_too() -> None:
+    """A trap of docs/envoy.md: Envoy reports the end of what it denied, so one comes back."""
+    config = config_with({}, REFUND)
+    async with deploy(POLICY, config=config) as deployment:
+        await room_in_window(HOUR, 10)
+        await deployment.limiter.charge(100, api_key="k")
+        assert (await deployment.edge.request(headers=bearer("k"))).status == 429
+        await settles_at(deployment, "k", 1)
+
+
 @pytest.mark.parametrize(
     ("hits", "left"),
     [
