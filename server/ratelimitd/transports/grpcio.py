@@ -127,6 +127,14 @@ def _guarded(method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
             raise
         except MalformedError as error:
             await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the servicer waits for was cancelled: grpcio would leave the caller
+            # without an end.
+            log_failure(error)
+            await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
             log_failure(error)
             await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
