@@ -17,6 +17,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
+# The transport pyvoy brings an Envoy of its own, which cannot stand beside that of the tests.
+PYVOY := .venv-pyvoy
+PYVOY_LOCKED := $(PYVOY)/.locked
+PYVOY_READY := $(PYVOY)/.ready
 TYPED := server tests $(wildcard bench) $(wildcard proto/generate.py)
 COMPILING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 COMPILE := $(BIN)/uv pip compile pyproject.toml $(COMPILING)
@@ -32,7 +36,7 @@ demo: $(READY) ## the limiter, a stub API and a real Envoy on this machine, with
 run: $(READY) ## serve the sample policy on loopback, counting in memory
 	$(BIN)/ratelimitd serve --policy envoy/policy.yaml --store memory
 
-test: $(READY) ## every test but the soak
+test: $(READY) $(PYVOY_READY) ## every test but the soak
 	$(BIN)/python -m pytest
 
 check: lint types stubs architecture ## what CI asks before the tests: style, types, generated code, architecture
@@ -50,10 +54,10 @@ stubs: $(READY) ## are the generated stubs what proto/ says?
 architecture: $(READY) ## the rules about imports, clocks, I/O and sizes
 	$(BIN)/python -m pytest tests/architecture --quiet
 
-bench: $(READY) ## measure on this machine, against the naive servicer
+bench: $(READY) $(PYVOY_READY) ## measure on this machine, against the naive servicer
 	$(BIN)/python -m bench
 
-soak: $(READY) ## the long runs
+soak: $(READY) $(PYVOY_READY) ## the long runs
 	@if compgen -G 'tests/soak/test_*.py' >/dev/null; \
 	then echo 'make soak runs:' tests/soak/test_*.py && $(BIN)/python -m pytest tests/soak; \
 	else echo 'make soak: tests/soak holds no test yet, so nothing ran'; fi
@@ -63,6 +67,7 @@ lock: $(READY) ## resolve the lock files again, from the ranges in pyproject.tom
 	$(COMPILE) --constraint requirements.lock --output-file requirements-runtime.lock
 	$(BIN)/uv pip compile --group build $(COMPILING) --constraint requirements.lock \
 		--output-file requirements-build.lock
+	$(COMPILE) --extra pyvoy --constraint requirements-runtime.lock --output-file requirements-pyvoy.lock
 
 gen: $(READY) ## make the stubs from proto/ again, and docs/cli.md from the commands
 	$(BIN)/python proto/generate.py
@@ -73,7 +78,7 @@ fmt: $(READY) ## mend what ruff can mend
 	$(BIN)/ruff format
 
 clean: ## remove the environment, caches and builds
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(PYVOY) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LOCKED): requirements.lock
@@ -85,4 +90,14 @@ $(LOCKED): requirements.lock
 
 $(READY): $(LOCKED) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PYVOY_LOCKED): requirements-pyvoy.lock requirements-build.lock $(LOCKED)
+	$(BIN)/python -m venv --clear $(PYVOY)
+	$(PYVOY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements-pyvoy.lock --requirement requirements-build.lock
+	@touch $@
+
+$(PYVOY_READY): $(PYVOY_LOCKED) pyproject.toml
+	$(PYVOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

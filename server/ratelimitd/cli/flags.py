@@ -81,8 +81,11 @@ Store = Annotated[str, Parameter(help="Where counts are kept: `memory` or `file:
 Streams = Annotated[int, Parameter(help="Calls under way at once on each connection.")]
 Target = Annotated[str, Parameter(help="The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.")]
 Transport = Annotated[
-    Literal["h2corn", "grpcio"],
-    Parameter(help="What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one."),
+    Literal["h2corn", "grpcio", "pyvoy"],
+    Parameter(
+        help="What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one, `pyvoy` "
+        "a real Envoy around the process, which needs `ratelimitd[pyvoy]`."
+    ),
 ]
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
 Workers = Annotated[

@@ -124,14 +124,19 @@ def _run(arguments: Sequence[str]) -> int:
         command = " ".join(("ratelimitd", *(error.command_chain or ())))
         terminal.say(f"See: {command} --help")
         return USAGE
-    except PolicyError as error:
+    except RateLimitdError as error:
+        return tell(error)
+
+
+def tell(error: RateLimitdError) -> int:
+    """Say on stderr what a person can mend, fault by fault; return the exit status."""
+    if isinstance(error, PolicyError):
         for fault in faults_of(error):
             terminal.console(sys.stderr).print(terminal.styled(fault), soft_wrap=True)
-        return exit_code(error)
-    except RateLimitdError as error:
+    else:
         for line in str(error).splitlines():
             terminal.complain(line)
-        return exit_code(error)
+    return exit_code(error)
 
 
 def _told(error: CycloptsError) -> str:

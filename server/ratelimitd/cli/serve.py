@@ -9,7 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ratelimitd import __version__
 from ratelimitd.cli import flags, terminal, values
@@ -18,6 +18,7 @@ from ratelimitd.errors import PolicyError, SettingsError
 if TYPE_CHECKING:
     from ratelimitd.app import Service
     from ratelimitd.settings import Settings
+    from ratelimitd.transports.pyvoy import Host
 
 _LOG = logging.getLogger("ratelimitd")
 
@@ -54,24 +55,32 @@ def serve(
     """
     if workers != 1:
         raise SettingsError(NOT_SHARED.format(workers))
-    return _run(
-        values.settings(
-            policy=policy,
-            store=store,
-            listen=listen or ["127.0.0.1:8081"],
-            http=http,
-            admin=admin,
-            transport=transport,
-            secret_file=secret_file,
-            drain=drain,
-        ),
-        log_format,
-    )
+    chosen: dict[str, Any] = {
+        "policy": str(policy),
+        "store": store,
+        "listen": listen or ["127.0.0.1:8081"],
+        "http": http,
+        "admin": admin,
+        "transport": transport,
+        "secret_file": secret_file and str(secret_file),
+        "drain": drain,
+    }
+    return _run(chosen, log_format)
 
 
-def _run(settings: Settings, log_format: str) -> int:
+def _run(chosen: dict[str, Any], log_format: str) -> int:
     import uvloop
 
+    settings = values.settings(**chosen)
+    if settings.transport == "pyvoy":
+        from ratelimitd.cli import inside_envoy
+
+        inside_envoy.become(settings, chosen, log_format)
+    return uvloop.run(_serve(make(settings, log_format), settings.drain))
+
+
+def make(settings: Settings, log_format: str, envoy: Host | None = None) -> Service:
+    """Return the service, and log what its operator should know beforehand."""
     from ratelimitd.app import Service
     from ratelimitd.telemetry import configure_logging
     from ratelimitd.transports.h2corn import hide_banner
@@ -80,18 +89,22 @@ def _run(settings: Settings, log_format: str) -> int:
     hide_banner()
     if not settings.secrets:
         _LOG.warning(UNPROTECTED)
-    service = Service(settings)
+    service = Service(settings, envoy=envoy)
     for warning in service.policy.warnings:
         _LOG.warning(str(warning))
-    return uvloop.run(_serve(service, settings.drain))
+    return service
 
 
 async def _serve(service: Service, drain: float) -> int:
-    """Serve until a signal ends it."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    return await until_told(service, drain, signals)
+
+
+async def until_told(service: Service, drain: float, signals: asyncio.Queue[signal.Signals]) -> int:
+    """Serve until a signal ends it; return the exit status."""
     try:
         await service.start()
         print(ready_line(service), flush=True)

