@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ratelimitd.rpc.ask import Answer
 
-TRANSPORTS = ("h2corn", "grpcio")
+TRANSPORTS = ("h2corn", "grpcio", "pyvoy")
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 QUESTION = encode("agent-api", [("api_key", "demo-team"), ("route", "invoke")], None)

@@ -87,7 +87,7 @@ async def two_limiters(
         yield leaving, edge
 
 
-@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio", "pyvoy"])
 async def test_customers_do_not_notice_a_restart(transport: str) -> None:
     """SIGTERM under load: the limiter exits with 0, and no call fails or passes unlimited.
 
@@ -126,7 +126,7 @@ async def test_without_our_drain_and_retries_many_requests_would_pass_unlimited(
         assert (await edge.outcomes())["failure_mode_allowed"] > 2 * CALLERS
 
 
-@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio", "pyvoy"])
 async def test_when_the_only_limiter_is_gone_requests_pass_and_are_counted(transport: str) -> None:
     """The documented mode of failure: 200 without our headers, `failure_mode_allowed` for each."""
     async with deploy(transport=transport) as deployment:

@@ -8,12 +8,12 @@ import re
 import select
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratelimitd.devkit.samples import samples_dir
+from tests.support.interpreters import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +38,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def command(*arguments: object) -> list[str]:
     """Return the command line of `ratelimitd` with these arguments."""
-    return [sys.executable, "-m", "ratelimitd", *map(str, arguments)]
+    python = interpreter("pyvoy" if "pyvoy" in arguments else "")
+    return [python, "-m", "ratelimitd", *map(str, arguments)]
 
 
 def ratelimitd(

@@ -21,6 +21,7 @@ import grpc.aio
 
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 from ratelimitd.devkit.samples import samples_dir
+from tests.support.interpreters import interpreter
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -101,7 +102,7 @@ async def run_limiter(
         flags = ("--transport", transport, "--listen", listen, "--store", "memory")
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", program, "serve", "--policy", policy, *flags),
+                *(interpreter(transport), "-c", program, "serve", "--policy", policy, *flags),
                 *("--http", ANY_PORT, "--admin", ANY_PORT),
                 stdin=DEVNULL,
                 stdout=PIPE,
