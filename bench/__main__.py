@@ -30,6 +30,7 @@ def commands(folder: str) -> dict[tuple[str, str], list[str]]:
         YARDSTICK: servers.naive(),
         ("grpcio", "memory"): servers.ratelimitd("grpcio"),
         ("h2corn", "memory"): servers.ratelimitd("h2corn"),
+        ("pyvoy", "memory"): servers.ratelimitd("pyvoy"),
         ("h2corn", "file"): servers.ratelimitd("h2corn", f"file:{Path(folder, 'counts.db')}"),
         ("h2corn", "no decision"): servers.noop(),
     }

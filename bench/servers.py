@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _POLICY = Path(__file__).with_name("policy.yaml")
+_PYVOY = Path(__file__).parents[1] / ".venv-pyvoy/bin/python"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -36,7 +37,7 @@ class Running(NamedTuple):
 def running(command: list[str]) -> Iterator[Running]:
     """Run a server that says on stdout when it is ready, and where; stop it in the end."""
     with subprocess.Popen(
-        [sys.executable, *command],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -68,14 +69,16 @@ def ratelimitd(transport: str, store: str = "memory") -> list[str]:
     """Return the command of the product with the measured tier."""
     free = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     chosen = ("--transport", transport, "--store", store, "--policy", str(_POLICY))
-    return ["-m", "ratelimitd", "serve", *free, *chosen]
+    # pyvoy brings an Envoy of its own, which cannot stand beside the one of the tests.
+    python = _PYVOY if transport == "pyvoy" else sys.executable
+    return [str(python), "-m", "ratelimitd", "serve", *free, *chosen]
 
 
 def naive() -> list[str]:
     """Return the command of the frozen yardstick."""
-    return ["-m", "bench.naive", str(free_port())]
+    return [sys.executable, "-m", "bench.naive", str(free_port())]
 
 
 def noop() -> list[str]:
     """Return the command of the h2corn transport with a decision that does nothing."""
-    return ["-m", "bench.noop"]
+    return [sys.executable, "-m", "bench.noop"]
