@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 _HEADERS = 16 << 10
 _BODY = 2 * LARGEST_MESSAGE  # over the adapter's own bound, which answers with a gRPC status
 _BODY_IDLE = 10.0
+_STREAM_WINDOW = 256 << 10  # unread bytes that a peer may have here: bounds memory, and lets the
+_CONNECTION_WINDOW = 4 << 20  # adapter see a body grow too large before h2corn resets its stream
 _STALL = 10.0
 
 BOUNDS: dict[str, Any] = {
     "access_log": False,
     "date_header": False,
     "h2_max_header_list_size": _HEADERS,
-    "h2_max_header_block_size": _HEADERS,
+    "h2_max_header_block_size": 4 * _HEADERS,  # over the list's bound: 431, not a dead connection
     "h2_max_inbound_frame_size": 16 << 10,
     "h2_timeout_response_stall": _STALL,
     "h2_timeout_write": _STALL,
@@ -64,6 +66,8 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
     return _config(
         binds,
         grpc=True,
+        h2_initial_connection_window_size=_CONNECTION_WINDOW,
+        h2_initial_stream_window_size=_STREAM_WINDOW,
         http1=False,
         lifespan="off",
         limit_concurrency=4096,
