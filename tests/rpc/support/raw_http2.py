@@ -113,6 +113,20 @@ class Wire:
         self._http2.send_data(stream, data, end_stream=end)
         self._flush()
 
+    def has_ended(self, stream: int) -> bool:
+        """Say whether the server has answered, or has reset the stream."""
+        reply = self._replies[stream]
+        return reply.ended or reply.reset is not None
+
+    async def credit(self, stream: int) -> int:
+        """Return how many bytes flow control lets go, once it does or the stream has ended."""
+        await asyncio.sleep(0)
+        await self._when(
+            lambda: self.has_ended(stream) or self._http2.local_flow_control_window(stream) > 0,
+            "flow-control credit",
+        )
+        return 0 if self.has_ended(stream) else self._http2.local_flow_control_window(stream)
+
     def reset(self, stream: int) -> None:
         """Take a call back (RST_STREAM, CANCEL)."""
         self._http2.reset_stream(stream, 8)
@@ -120,9 +134,8 @@ class Wire:
 
     async def reply(self, stream: int) -> Reply:
         """Return all that comes back on a stream, once it has ended."""
-        reply = self._replies[stream]
-        await self._when(lambda: reply.ended or reply.reset is not None, "a reply")
-        return reply
+        await self._when(lambda: self.has_ended(stream), "a reply")
+        return self._replies[stream]
 
     async def headers_of(self, stream: int) -> dict[str, str]:
         """Return a stream's response headers once they are there."""
