@@ -93,7 +93,8 @@ class FileCounters:
         try:
             await loop.run_in_executor(self._worker, self._open, self._clock())
         except BaseException:
-            self._worker.submit(self._release)
+            # Waited for: whoever is told that this failed may start anew at once.
+            await asyncio.shield(loop.run_in_executor(self._worker, self._release))
             self._worker.shutdown(wait=False)
             raise
         self._writer = loop.create_task(self._write_behind(), name="ratelimitd-file")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PATIENCE = "5s"
 """The time that a call may take in these tests. They ask what is answered, not how fast: on a busy
-machine the 20 ms of production would now and then let a request pass unlimited."""
+machine the 100 ms of production would now and then let a request pass unlimited."""
 
 Config = dict[str, Any]
 
