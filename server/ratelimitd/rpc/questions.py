@@ -36,12 +36,9 @@ _UNITS = {
     RateLimitUnit.YEAR: Unit.YEAR,
 }
 
-Request = RateLimitRequest | RawRateLimitRequest | None
-"""A request as parsed: None where the bytes are no request at all."""
 
-
-def parse(wire: bytes) -> Request:
-    """Read a request, whatever bytes its strings hold.
+def parse(wire: bytes) -> RateLimitRequest | RawRateLimitRequest | None:
+    """Read a request, whatever bytes its strings hold; None where they are no request at all.
 
     protobuf refuses a message whose strings are not UTF-8, but Envoy sends header values as they
     are; an error would let the request pass. The twin message has bytes where Envoy has strings.
@@ -57,17 +54,19 @@ def parse(wire: bytes) -> Request:
 
 
 class Questions:
-    """Turns requests into questions, remembering those that came before."""
+    """Turns requests into questions, remembering those that came before by their bytes."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._memo: Memo[bytes, Question] = Memo(remembered)
 
-    def of(self, request: RateLimitRequest | RawRateLimitRequest) -> Question:
-        """Return the question that a request asks."""
-        wire = request.SerializeToString()
+    def read(self, wire: bytes) -> Question | None:
+        """Return the question that a request asks; None where the bytes are no request."""
         found = self._memo.get(wire) or self._memo.recall(wire)
         if found is not None:
             return found
+        request = parse(wire)
+        if request is None:
+            return None
         question = Question(
             _text(request.domain),
             tuple(_descriptor(descriptor) for descriptor in request.descriptors),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2_grpc
 from ratelimitd.errors import InvalidRequestError, RateLimitdError
-from ratelimitd.rpc import questions, status
+from ratelimitd.model import Question
+from ratelimitd.rpc import status
 from ratelimitd.rpc.questions import Questions
 from ratelimitd.rpc.responses import Responses
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import (
+        RateLimitRequest,
+        RateLimitResponse,
+    )
     from ratelimitd.limiter import Limiter
     from ratelimitd.telemetry import Telemetry
 
@@ -39,7 +43,7 @@ class Registrar(Protocol):
     """What methods are registered with (`transports.handlers.Handlers`)."""
 
     def parse_with(
-        self, service: str, method: str, parse: Callable[[bytes], questions.Request]
+        self, service: str, method: str, parse: Callable[[bytes], Question | None]
     ) -> None:
         """Read a method's requests by other means than its message's own parser."""
         ...
@@ -51,18 +55,24 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     def __init__(self, limiter: Limiter, telemetry: Telemetry) -> None:
         self._limiter = limiter
         self._counts = telemetry.counts
-        self._questions = Questions()
         self._responses = Responses()
+        self.read = Questions().read
+        """A request's bytes to the question it asks: what transports parse requests with."""
 
     async def ShouldRateLimit(
-        self, request: questions.Request, context: Context
+        self, request: Question | RateLimitRequest | None, context: Context
     ) -> RateLimitResponse:
-        """Decide one call; errors end it with the status that `rpc.status` gives them."""
+        """Decide one call; errors end it with the status that `rpc.status` gives them.
+
+        Transports hand over what `read` made of the bytes; others may call with the message.
+        """
         try:
+            if not isinstance(request, Question):
+                request = None if request is None else self.read(request.SerializeToString())
             if request is None:
                 msg = "the bytes are no RateLimitRequest"
                 raise InvalidRequestError(msg)
-            decision = await self._limiter.decide(self._questions.of(request))
+            decision = await self._limiter.decide(request)
         except RateLimitdError as error:
             await status.abort(context, error)
         self._counts[_ALLOWED if decision.allowed else _DENIED] += 1
@@ -73,4 +83,4 @@ def register(handlers: Registrar, limiter: Limiter, telemetry: Telemetry) -> Non
     """Serve the RateLimitService from a limiter."""
     servicer = RateLimitServicer(limiter, telemetry)
     rls_pb2_grpc.add_RateLimitServiceServicer_to_server(servicer, handlers)
-    handlers.parse_with(SERVICE, "ShouldRateLimit", questions.parse)
+    handlers.parse_with(SERVICE, "ShouldRateLimit", servicer.read)
