@@ -116,11 +116,12 @@ def encode_metadata(metadata: Iterable[Sequence[str | bytes]]) -> list[Pair]:
 
 
 def decode_metadata(headers: Iterable[Pair]) -> tuple[tuple[str, str | bytes], ...]:
-    """Return a call's custom metadata from its headers."""
+    """Return a call's custom metadata from its headers. Raises `MalformedError`."""
     return tuple(
-        (name.decode("latin-1"), _decoded(name, value))
+        (name.decode("latin-1"), each)
         for name, value in headers
         if not name.startswith((b":", b"grpc-")) and name not in (b"te", b"content-type")
+        for each in _decoded(name, value)
     )
 
 
@@ -133,11 +134,16 @@ def _encoded(key: bytes, value: str | bytes) -> bytes:
     return base64.b64encode(raw).rstrip(b"=") if key.endswith(b"-bin") else raw
 
 
-def _decoded(key: bytes, value: bytes) -> str | bytes:
-    if key.endswith(b"-bin"):
-        try:
-            return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-        except ValueError:
-            msg = f"metadata {key.decode('latin-1')} is not base64"
-            raise MalformedError(msg) from None
-    return value.decode("latin-1")
+def _decoded(key: bytes, value: bytes) -> list[str | bytes]:
+    """Return the values of a header: proxies may join those of binary keys with commas."""
+    if not key.endswith(b"-bin"):
+        return [value.decode("latin-1")]
+    try:
+        return [_binary(part.strip()) for part in value.split(b",")]
+    except ValueError:
+        msg = f"metadata {key.decode('latin-1')} is not base64"
+        raise MalformedError(msg) from None
+
+
+def _binary(text: bytes) -> bytes:
+    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
