@@ -116,6 +116,24 @@ async def test_a_caller_that_goes_before_its_message_is_complete(
     assert not exchange.sent
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["unary", "streaming"])
+async def test_a_server_that_raises_oserror_has_lost_its_caller(
+    waiting: Waiting, caplog: pytest.LogCaptureFixture, streams: bool
+) -> None:
+    """What ASGI raises on sending to nobody is no failure: callbacks run, nothing is logged."""
+
+    class Lost(Exchange):
+        async def send(self, message: Any) -> None:  # noqa: ANN401
+            raise ConnectionResetError
+
+    waiting.go.set()
+    exchange = Lost(MESSAGE)
+    app = application(method(waiting.behavior, requests=False, responses=streams))
+    await app(scope(HEADERS), exchange.receive, exchange.send)
+    assert waiting.ends == ["answered", "done"]
+    assert not caplog.records
+
+
 async def test_the_servers_own_cancellation_passes_through(waiting: Waiting) -> None:
     """A server that cancels the call's task is not told that the caller did."""
     exchange, call = await begin(application(method(waiting.behavior)), MESSAGE)

@@ -78,6 +78,8 @@ class GrpcApplication:
                 await Stream(method, context, self._largest, self._patience).run(receive, send)
             else:
                 await self._unary(method, context, receive, send)
+        except OSError:  # ASGI's way to say that the caller has gone; servicers' own never get here
+            pass
         finally:
             context.finished()
 
