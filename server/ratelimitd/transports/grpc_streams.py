@@ -57,9 +57,12 @@ class Stream:
         method, context = self._method, self._context
 
         async def write(message: Any) -> None:  # noqa: ANN401 - a servicer's own type
-            await self._start(send)
             body = wire.frame(method.serialize(message))
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            try:
+                await self._start(send)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            except OSError as error:  # as ASGI has it: the caller has gone
+                raise GoneError from error
 
         context.writer = write
         async with contextlib.aclosing(self._requests()) as requests:

@@ -29,6 +29,8 @@ CALLS = 4096
 _POLL = 0.02
 _FLUSHED = 0.1
 """Seconds in which Envoy has surely written what it was given."""
+_SOON, _LATER = 0.01, 1.0
+"""Seconds until a caller that has left is missed, at the least and at the most."""
 _LAST = 1.0
 """Seconds for calls that were just told that the server stops."""
 _IMPATIENT = contextlib.suppress(TimeoutError, OSError, http.client.HTTPException)
@@ -60,9 +62,7 @@ class Host:
             return self._live(receive, send)
         if _TE not in scope["headers"]:
             scope["extensions"] = {}  # pyvoy offers trailers to everybody, and then drops them
-        if self._grpc is None or self._under_way >= CALLS:
-            return _refuse(send)
-        return self._answer(self._grpc, scope, receive, send)
+        return self._answer(scope, receive, send)
 
     def serve(self, application: GrpcApplication) -> None:
         """Answer calls with an application from now on, and let Envoy listen."""
@@ -70,12 +70,13 @@ class Host:
         self._grpc = application
         self.configured.set()
 
-    async def _answer(
-        self, application: GrpcApplication, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._grpc is None or self._under_way >= CALLS:
+            await _refuse(send)
+            return
         self._under_way += 1
         try:
-            await application(scope, receive, send)
+            await self._grpc(scope, _Request(receive), send)
         finally:
             self._under_way -= 1
             self.ended += 1
@@ -95,6 +96,33 @@ class Host:
         await receive()
         self.gone.set()
         await running
+
+
+class _Request:
+    """What comes of a call: its body, and once it was all there nothing but the caller's leaving.
+
+    pyvoy goes on to hand out empty bodies, at once: who waits for the caller to leave would spin.
+    So it is asked now and then, after a short call's time first.
+    """
+
+    __slots__ = ("_ended", "_receive")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        """Return the next event, as ASGI has it."""
+        pause = _SOON
+        while self._ended:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LATER)
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+        message = await self._receive()
+        self._ended = not message.get("more_body")
+        return message
 
 
 def _without_late_news(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
