@@ -129,11 +129,11 @@ class Service:
 
     def _grpc(self, binds: tuple[str, ...]) -> Transport:
         if self._settings.transport == "grpcio":
-            return Grpcio(self.handlers, binds)
+            return Grpcio(self.handlers, binds, self._settings.tls)
         application = self.application()
         if self._envoy is not None:
             return Pyvoy(self._envoy, application)
-        config = grpc_config(binds, self.handlers.services)
+        config = grpc_config(binds, self.handlers.services, self._settings.tls)
         return H2corn(application, config, application.lose_patience)
 
     def application(self) -> GrpcApplication:

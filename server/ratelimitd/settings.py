@@ -15,6 +15,8 @@ from ratelimitd.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ratelimitd.tls import Tls
+
 TRANSPORTS = ("h2corn", "grpcio", "pyvoy")
 LOG_FORMATS = ("text", "json")
 _PORTS = range(65_536)
@@ -76,6 +78,8 @@ class Settings:
     """Metrics and administration."""
     transport: str = "h2corn"
     """One of `TRANSPORTS`."""
+    tls: Tls | None = None
+    """For the gRPC listeners. None: plaintext."""
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     """For hashing API keys: the first writes, all read. Empty: the published development secret."""
     drain: float = 1.0
@@ -86,6 +90,7 @@ class Settings:
             *self._choice("--transport", self.transport, TRANSPORTS),
             *self._store_faults(),
             *self._exposure_faults(),
+            *self._tls_faults(),
         ]
         if not self.listen:
             faults.append("--listen: at least one address is needed")
@@ -103,6 +108,18 @@ class Settings:
         if kind == "file" or not colon:
             return [f"--store {self.store}: write memory, or file:PATH"]
         return [f"--store {kind}:…: this version keeps counts in memory or in file:PATH only"]
+
+    def _tls_faults(self) -> list[str]:
+        if self.tls is None:
+            return []
+        if self.transport == "pyvoy":
+            return ["--transport pyvoy: without TLS in this version"]
+        return [
+            f"--listen {address}: TLS is for addresses; a unix socket is guarded by the rights of "
+            "its folder. Leave out one of the two"
+            for address in self.listen
+            if address.path
+        ]
 
     def _exposure_faults(self) -> list[str]:
         """Refuse what must not be reachable from elsewhere."""

@@ -12,7 +12,7 @@ LEVELS = (
     ("errors",),
     ("windows", "clock", "memo"),
     ("model",),
-    ("algorithms", "keys", "telemetry"),
+    ("algorithms", "keys", "telemetry", "tls"),
     ("policy", "stores"),
     ("decision",),
     ("calls",),

@@ -6,13 +6,17 @@ Owns the connection and what its failures mean for a person. What is asked and a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ratelimitd.errors import RateLimitdError, SettingsError, UnreachableError
+from ratelimitd.tls import CERTIFICATE, PRIVATE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import grpc
 
+    from ratelimitd.cli.values import Faults
     from ratelimitd.rpc.ask import Answer
     from ratelimitd.settings import Address
 
@@ -27,18 +31,35 @@ OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def ask(target: Address, request: bytes) -> Answer:
+class Pems(NamedTuple):
+    """What a client of TLS trusts, and who it is itself."""
+
+    ca: bytes
+    key: bytes | None = None
+    cert: bytes | None = None
+
+
+def ask(target: Address, request: bytes, tls: Pems | None = None) -> Answer:
     """Ask one question. Raises `UnreachableError`, and `SettingsError` for what is no question."""
     import grpc
 
     from ratelimitd.rpc.ask import METHOD, decode
 
-    with grpc.insecure_channel(grpc_target(target), options=OPTIONS) as channel:
+    with _channel(target, tls) as channel:
         try:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
             return decode(call(request, timeout=TIMEOUT))
         except grpc.RpcError as error:
             raise failure(target, error) from error
+
+
+def _channel(target: Address, tls: Pems | None) -> grpc.Channel:
+    import grpc
+
+    if tls is None:
+        return grpc.insecure_channel(grpc_target(target), options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
+    return grpc.secure_channel(grpc_target(target), credentials, options=OPTIONS)
 
 
 def grpc_target(target: Address) -> str:
@@ -59,6 +80,39 @@ def failure(target: Address, error: grpc.RpcError) -> RateLimitdError:
         return UnreachableError(f"{target} did not answer within {TIMEOUT:g} s")
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnreachableError(
-            f"nobody answers at {target} ({details}); is `ratelimitd serve` running there?"
+            f"nobody answers at {target} ({details}); is `ratelimitd serve` running there? "
+            "With --tls-cert it answers to --tls-ca only"
         )
     return UnreachableError(f"{target} failed with {code.name}: {details}")
+
+
+def client_tls(
+    faults: Faults, target: Address | None, *, ca: Path | None, cert: Path | None, key: Path | None
+) -> Pems | None:
+    """Return what the files of `--tls-ca`, `--tls-cert` and `--tls-key` hold; None without TLS."""
+    if ca is None:
+        if cert is not None or key is not None:
+            faults.add("--tls-cert and --tls-key are for TLS: give --tls-ca FILE as well")
+        return None
+    if (cert is None) is not (key is None):
+        faults.add("--tls-cert and --tls-key go together: give both, or neither")
+    if target is not None and target.path:
+        faults.add("--tls-ca does not go with a unix socket, which is never TLS")
+    return Pems(
+        _pem(faults, "--tls-ca", ca, CERTIFICATE) or b"",
+        _pem(faults, "--tls-key", key, PRIVATE),
+        _pem(faults, "--tls-cert", cert, CERTIFICATE),
+    )
+
+
+def _pem(faults: Faults, flag: str, path: Path | None, mark: bytes) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        faults.add(f"{flag} {path}: {error.strerror}")
+        return None
+    if mark not in content:
+        faults.add(f"{flag} {path}: it holds nothing of this kind in PEM form")
+    return content

@@ -24,6 +24,9 @@ def decide(
     hits: flags.Hits = None,
     peek: flags.Peek = False,
     as_json: flags.Json = False,
+    tls_ca: flags.TlsCa = None,
+    tls_cert: flags.TlsOwnCert = None,
+    tls_key: flags.TlsKey = None,
 ) -> int:
     """Ask a running limiter for one decision.
 
@@ -31,7 +34,7 @@ def decide(
 
     Example: `ratelimitd decide --peek api_key=demo-free route=invoke`
     """
-    from ratelimitd.cli._client import ask
+    from ratelimitd.cli._client import ask, client_tls
     from ratelimitd.rpc.ask import encode
 
     faults = values.Faults()
@@ -41,10 +44,11 @@ def decide(
         faults.add(f"--hits {hits}: a number from 0 to {values.MOST_HITS}")
     if peek and hits:
         faults.add("--peek charges nothing, so it does not go with --hits")
+    tls = client_tls(faults, address, ca=tls_ca, cert=tls_cert, key=tls_key)
     faults.settle()
     assert address is not None
     with terminal.working(f"asking {address} …"):
-        answer = ask(address, encode(domain, pairs, 0 if peek else hits))
+        answer = ask(address, encode(domain, pairs, 0 if peek else hits), tls)
     if as_json:
         print(json.dumps(as_dict(answer)))
     else:

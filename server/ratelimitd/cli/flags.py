@@ -80,6 +80,29 @@ SecretFile = Annotated[
 Store = Annotated[str, Parameter(help="Where counts are kept: `memory` or `file:PATH`.")]
 Streams = Annotated[int, Parameter(help="Calls under way at once on each connection.")]
 Target = Annotated[str, Parameter(help="The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.")]
+TlsCa = Annotated[
+    Path | None,
+    Parameter(help="Speak TLS, and trust the authorities in this file. Default: plaintext."),
+]
+TlsCert = Annotated[
+    Path | None,
+    Parameter(
+        help="Speak TLS on the gRPC listeners, with the certificates in this file: its own first, "
+        "then those between it and the authority. TCP only. Default: plaintext."
+    ),
+]
+TlsClientCa = Annotated[
+    Path | None,
+    Parameter(
+        help="Refuse whoever has no valid certificate of an authority in this file (mutual TLS)."
+    ),
+]
+TlsKey = Annotated[
+    Path | None, Parameter(help="The private key of `--tls-cert`, in PEM form, not encrypted.")
+]
+TlsOwnCert = Annotated[
+    Path | None, Parameter(help="Our own certificate, for a limiter with `--tls-client-ca`.")
+]
 Transport = Annotated[
     Literal["h2corn", "grpcio", "pyvoy"],
     Parameter(

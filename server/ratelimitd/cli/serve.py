@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ratelimitd import __version__
 from ratelimitd.cli import flags, terminal, values
 from ratelimitd.errors import PolicyError, SettingsError
+from ratelimitd.tls import CERT, CLIENT_CA, KEY
 
 if TYPE_CHECKING:
     from ratelimitd.app import Service
@@ -42,6 +43,9 @@ def serve(
     transport: flags.Transport = "h2corn",
     workers: flags.Workers = 1,
     secret_file: flags.SecretFile = None,
+    tls_cert: flags.TlsCert = None,
+    tls_key: flags.TlsKey = None,
+    tls_client_ca: flags.TlsClientCa = None,
     drain: flags.Drain = "1s",
     log_format: flags.LogFormat = "text",
 ) -> int:
@@ -55,6 +59,7 @@ def serve(
     """
     if workers != 1:
         raise SettingsError(NOT_SHARED.format(workers))
+    files = {CERT: tls_cert, KEY: tls_key, CLIENT_CA: tls_client_ca}
     chosen: dict[str, Any] = {
         "policy": str(policy),
         "store": store,
@@ -63,6 +68,7 @@ def serve(
         "admin": admin,
         "transport": transport,
         "secret_file": secret_file and str(secret_file),
+        "tls": {flag: str(file) for flag, file in files.items() if file is not None},
         "drain": drain,
     }
     return _run(chosen, log_format)

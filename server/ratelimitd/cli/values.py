@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address, Settings, read_secrets
+from ratelimitd.tls import CERT, CLIENT_CA, KEY, Tls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -120,9 +121,13 @@ def settings(
     admin: str,
     transport: str = "h2corn",
     secret_file: str | Path | None = None,
+    tls: Mapping[str, str] | None = None,
     drain: str = "0",
 ) -> Settings:
-    """Return the settings that flags ask for. Raises `SettingsError` with every fault."""
+    """Return the settings that flags ask for. Raises `SettingsError` with every fault.
+
+    `tls` has files by their flags.
+    """
     faults = Faults()
     wanted: dict[str, Any] = {
         "listen": tuple(faults.of("--listen", Address.parse, text) for text in listen),
@@ -134,9 +139,24 @@ def settings(
         wanted["secrets"] = faults.of(
             "--secret-file", lambda text: read_secrets(Path(text)), str(secret_file)
         )
+    wanted["tls"] = _tls(tls or {}, faults)
     faults.of("--policy", lambda text: readable(Path(text)), str(policy))
     faults.settle()
     return Settings(policy=Path(policy), store=store, transport=transport, **wanted)
+
+
+def _tls(given: Mapping[str, str], faults: Faults) -> Tls | None:
+    """Return the files that TLS takes, read once to see whether they are sound."""
+    if not given:
+        return None
+    for flag in (CERT, KEY):
+        if flag not in given:
+            faults.add(f"{next(iter(given))} needs {flag} FILE beside it")
+            return None
+    ca = given.get(CLIENT_CA)
+    tls = Tls(Path(given[CERT]), Path(given[KEY]), None if ca is None else Path(ca))
+    faults.of(CERT, lambda _: tls.read(), given[CERT])
+    return tls
 
 
 def readable(path: Path) -> Path:

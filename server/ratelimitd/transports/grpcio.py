@@ -1,6 +1,7 @@
 """gRPC through grpcio's own asyncio server: the conservative choice, several times the CPU.
 
-All that is known of grpcio's server is here; its methods are those of `Handlers`.
+All that is known of grpcio's server is here; its methods are those of `Handlers`. Whoever connects
+is shown the certificate that the files hold by then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import grpc
 import grpc.aio
 
 from ratelimitd.errors import SettingsError
+from ratelimitd.tls import Watch
 from ratelimitd.transports.failures import DETAILS, log_failure
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
 from ratelimitd.transports.grpc_wire import UNREADABLE, MalformedError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         Mapping,
     )
 
+    from ratelimitd.tls import Tls
     from ratelimitd.transports.handlers import Handlers, Method
 
 _OPTIONS = (
@@ -36,15 +39,17 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_connection_idle_ms", 2**31 - 1),
+    ("grpc.server_handshake_timeout_ms", 5000),
 )
 
 
 class Grpcio:
     """The handlers on a `grpc.aio` server, in this process and event loop."""
 
-    def __init__(self, handlers: Handlers, binds: Iterable[str]) -> None:
+    def __init__(self, handlers: Handlers, binds: Iterable[str], tls: Tls | None = None) -> None:
         self._services = handlers.services
         self._binds = tuple(binds)
+        self._credentials = None if tls is None else _credentials(tls)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> tuple[str, ...]:
@@ -76,10 +81,12 @@ class Grpcio:
         await server.start()
         await server.stop(None)
 
-    @staticmethod
-    def _bind(server: grpc.aio.Server, bind: str) -> str:
+    def _bind(self, server: grpc.aio.Server, bind: str) -> str:
         try:
-            port = server.add_insecure_port(bind)
+            if self._credentials is None:
+                port = server.add_insecure_port(bind)
+            else:
+                port = server.add_secure_port(bind, self._credentials)
         except RuntimeError as error:
             msg = f"cannot listen on {bind}: the address is in use, or not this machine's"
             raise SettingsError(msg) from error
@@ -91,6 +98,21 @@ class Grpcio:
         if server is not None:
             await server.stop(grace)
             self._server = None
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Return what is asked for a certificate at each handshake. Raises `SettingsError`."""
+    watch = Watch(tls)
+
+    def present() -> grpc.ServerCertificateConfiguration:
+        cert, key, client_ca = watch.pems
+        return grpc.ssl_server_certificate_configuration([(key, cert)], client_ca)
+
+    return grpc.dynamic_ssl_server_credentials(
+        present(),
+        lambda: present() if watch.look() else None,  # type: ignore[arg-type, return-value]
+        require_client_authentication=tls.client_ca is not None,
+    )
 
 
 def _rpc_handlers(methods: Mapping[str, Method]) -> dict[str, Any]:

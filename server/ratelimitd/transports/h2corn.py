@@ -1,7 +1,8 @@
 """HTTP through h2corn: gRPC calls on ASGI, and the plain HTTP listeners.
 
 All that is known of h2corn is here. Every bound is set on purpose: its own defaults are generous
-(1 MiB of headers), and a gRPC body has no bound at all without a request policy.
+(1 MiB of headers), and a gRPC body has no bound at all without a request policy. It reads its
+certificate once: a new one takes a restart.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ratelimitd.transports.ports import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from ratelimitd.tls import Tls
 
 _HEADERS = 16 << 10
 _BODY = 2 * LARGEST_MESSAGE  # over the adapter's own bound, which answers with a gRPC status
@@ -52,7 +55,7 @@ def hide_banner() -> None:
     _lib.emit_banner = lambda *_: None
 
 
-def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
+def grpc_config(binds: Iterable[str], services: Iterable[str], tls: Tls | None = None) -> Config:
     """Return the bounds of a gRPC listener that serves `services`."""
     policies = tuple(
         RequestPolicy(
@@ -77,8 +80,18 @@ def grpc_config(binds: Iterable[str], services: Iterable[str]) -> Config:
         request_policies=policies,
         timeout_keep_alive=0.0,  # Envoy decides when an idle connection ends, and never races us
         timeout_request_body_idle=_BODY_IDLE,
+        **_tls(tls),
         **BOUNDS,
     )
+
+
+def _tls(tls: Tls | None) -> dict[str, Any]:
+    """Return the options of TLS. By itself h2corn speaks 1.2 and 1.3, and HTTP/2 only."""
+    if tls is None:
+        return {}
+    wanted = "none" if tls.client_ca is None else "required"
+    files = {"certfile": tls.cert, "keyfile": tls.key, "ca_certs": tls.client_ca}
+    return {**files, "cert_reqs": wanted}
 
 
 def http_config(bind: str) -> Config:
@@ -124,9 +137,10 @@ class H2corn:
         self._serving = asyncio.ensure_future(self._server.serve())
         try:
             await self._server.wait_started()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for a certificate it cannot use
             await self.stop(0)
-            msg = f"cannot listen on {self._binds}: {error.strerror or error}"
+            why = getattr(error, "strerror", None) or error
+            msg = f"cannot listen on {self._binds}: {why}"
             raise SettingsError(msg) from error
         except BaseException:
             await self.stop(0)
@@ -148,6 +162,6 @@ class H2corn:
             self._lose_patience()
         await asyncio.wait({serving}, timeout=1)
         serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError, RuntimeError, OSError):
+        with contextlib.suppress(asyncio.CancelledError, RuntimeError, OSError, ValueError):
             await serving
         self._serving = None

@@ -1,0 +1,70 @@
+"""Clients of TLS: gRPC's, and one that shows what was agreed on and who answered."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+
+import grpc.aio
+
+from tests.rpc.support.calls import Client, Failed, one, outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ratelimitd.cli._client import Pems
+
+PATIENCE = 10
+OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
+
+
+def channel(address: str, pems: Pems | None) -> grpc.aio.Channel:
+    """Return a channel of its own connection; without `pems` it is plaintext."""
+    if pems is None:
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(pems.ca, pems.key, pems.cert)
+    return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+
+
+async def verdict(address: str, pems: Pems | None) -> str:
+    """Connect and ask once: `answered`, or the name of the status."""
+    async with channel(address, pems) as opened:
+        asked = await outcome(Client(opened).ask(one("api_key=large"), timeout=PATIENCE))
+        return asked.code.name if isinstance(asked, Failed) else "answered"
+
+
+class Agreed(NamedTuple):
+    """What a handshake ended in."""
+
+    version: str | None
+    protocol: str | None
+    """Of the application (ALPN)."""
+    cert: bytes | None
+    """The server's."""
+
+
+def trusting(pems: Pems, protocols: Sequence[str] = ("h2",)) -> ssl.SSLContext:
+    """Return a context that trusts an authority and offers protocols."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=pems.ca.decode())
+    context.set_alpn_protocols(protocols)
+    return context
+
+
+async def handshake(address: str, context: ssl.SSLContext) -> Agreed:
+    """Connect, and say what was agreed on. Raises `SSLError`, `OSError`."""
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(PATIENCE):
+        _, writer = await asyncio.open_connection(host, int(port), ssl=context)
+    found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    agreed = Agreed(
+        found.version(), found.selected_alpn_protocol(), found.getpeercert(binary_form=True)
+    )
+    writer.transport.abort()
+    return agreed
+
+
+async def shown(address: str, pems: Pems) -> bytes | None:
+    """Return the certificate that whoever connects now is shown."""
+    return (await handshake(address, trusting(pems))).cert
