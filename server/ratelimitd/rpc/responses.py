@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ratelimitd import render
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
 from ratelimitd.memo import Memo
-from ratelimitd.model import MAX_UINT32, Unit
+from ratelimitd.model import MAX_UINT32, NEVER, Unit
 from ratelimitd.policy.spec import Family
 
 if TYPE_CHECKING:
@@ -48,10 +48,12 @@ class Responses:
     def of(self, decision: Decision) -> RateLimitResponse:
         """Return the message that says what was decided."""
         now, allowed, statuses, shown, listed, families, _, lease = decision
+        if not allowed:
+            return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
         # windows differ only in what remains. Other resets (token buckets) are built from nothing.
         key: list[object] = [now // _SECOND, families, *[standing[0] for standing in listed]]
-        exact = allowed and not lease
+        exact = not lease
         for standing in (shown, *[status[1] for status in statuses]):
             if standing is None:
                 key.append(None)
@@ -63,17 +65,41 @@ class Responses:
         if not exact:
             return _whole(decision)
         identity = tuple(key)
-        template = self._memo.get(identity)
+        return _with_remaining(self._copy(identity, decision), decision)
+
+    def _denial(self, decision: Decision) -> RateLimitResponse:
+        """Return a denial: within a second, alike ones are the same message to the last byte.
+
+        A flood of requests over their limit must not cost more than requests that pass.
+        """
+        told: list[object] = [decision.now // _SECOND, decision.families, decision.refusal]
+        standings = [status.standing for status in decision.statuses]
+        for standing in (decision.shown, *standings, *decision.standings):
+            if standing is None:
+                told.append(None)
+                continue
+            limit, passes, _, after, retry_at, reset_at = standing
+            if passes:
+                retry_at = NEVER  # it is now, and nothing is told of it
+            if (retry_at != NEVER and retry_at % _SECOND) or reset_at % _SECOND:
+                return _whole(decision)
+            told += (limit, passes, after, retry_at, reset_at)
+        told += [status.passes for status in decision.statuses]
+        return self._copy(tuple(told), decision)
+
+    def _copy(self, key: tuple[object, ...], decision: Decision) -> RateLimitResponse:
+        """Return a copy of the response made for the key before, or now from this decision."""
+        template = self._memo.get(key) or self._memo.recall(key)
         if template is None:
             template = _whole(decision)
-            self._memo.put(identity, template)
-        return _with_remaining(template, decision)
+            self._memo.put(key, template)
+        response = RateLimitResponse()
+        response.CopyFrom(template)
+        return response
 
 
-def _with_remaining(template: RateLimitResponse, decision: Decision) -> RateLimitResponse:
-    """Return a copy of an answer with what now remains."""
-    response = RateLimitResponse()
-    response.CopyFrom(template)
+def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimitResponse:
+    """Return an answer with what now remains."""
     _, _, statuses, shown, listed, families, _, _ = decision
     messages = response.statuses
     for index, (_, standing) in enumerate(statuses):
