@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
+LONGEST_US = 366 * _DAY
+"""The longest window of a length of its own: no shorter than a year, and exact in 53 bits."""
+
 _EPOCH = date(1970, 1, 1).toordinal()
 _MONDAY = 4 * _DAY  # 1970-01-05 was a Monday
 

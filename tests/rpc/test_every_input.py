@@ -172,12 +172,14 @@ OVERRIDES = {
     "per month": (RateLimitUnit.MONTH, 1, 3, "requests/month"),
     "per 7 days": (RateLimitUnit.DAY, 7, 3, "requests/7d"),
     "0 times an hour": (RateLimitUnit.HOUR, 0, 3, "requests/hour"),
-    "a vast multiple": (RateLimitUnit.DAY, 2**32 - 1, 3, "requests/4294967295d"),
+    "a long multiple": (RateLimitUnit.DAY, 366, 3, "requests/366d"),
     "nothing": (RateLimitUnit.HOUR, None, 0, "requests/hour"),
     "the most": (RateLimitUnit.YEAR, None, 2**32 - 1, "requests/year"),
     # A window without a name of its own, or with one of a newer Envoy: the policy's limits hold.
     "unknown": (RateLimitUnit.UNKNOWN, None, 3, "requests/minute"),
     "per 2 months": (RateLimitUnit.MONTH, 2, 3, "requests/minute"),
+    "longer than policies may": (RateLimitUnit.DAY, 367, 3, "requests/minute"),
+    "a vast multiple": (RateLimitUnit.DAY, 2**32 - 1, 3, "requests/minute"),
     "of the future": (99, None, 3, "requests/minute"),
 }
 

@@ -13,14 +13,14 @@ from typing import Final, NamedTuple
 from ratelimitd.model import MAX_COUNT
 from ratelimitd.policy.faults import nearest
 from ratelimitd.policy.tree import printable
-from ratelimitd.windows import Unit, Window
+from ratelimitd.windows import LONGEST_US, Unit, Window
 
 AMOUNT_PATTERN: Final = r"[0-9]+(_[0-9]+)*[kM]?"
 LENGTH_PATTERN: Final = r"[0-9]+[smhd]"
 UNITS: Final = tuple(unit.value for unit in Unit)
 RATE_PATTERN: Final = f"{AMOUNT_PATTERN}/({'|'.join(UNITS)}|{LENGTH_PATTERN})"
 
-LONGEST_WINDOW: Final = 366 * 86_400
+LONGEST_WINDOW: Final = LONGEST_US // 1_000_000
 """Of a window given by its length, seconds."""
 LONGEST_LEASE: Final = 86_400
 """Of a lease, seconds."""

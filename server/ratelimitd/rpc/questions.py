@@ -15,6 +15,7 @@ from ratelimitd._gen.envoy.type.v3.ratelimit_unit_pb2 import RateLimitUnit
 from ratelimitd._gen.ratelimitd.internal.v1.raw_request_pb2 import RawRateLimitRequest
 from ratelimitd.memo import Memo
 from ratelimitd.model import Descriptor, Override, Question, Unit, Window
+from ratelimitd.windows import LONGEST_US
 
 if TYPE_CHECKING:
     from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import (
@@ -91,7 +92,7 @@ def _descriptor(message: RateLimitDescriptor | RawRateLimitDescriptor) -> Descri
 
 
 def _override(message: RateLimitDescriptor | RawRateLimitDescriptor) -> Override | None:
-    """Return the descriptor's own limit; None without one, or with a window that has no name."""
+    """Return the descriptor's own limit; None without one, or with a window that policies lack."""
     if not message.HasField("limit"):
         return None
     limit = message.limit
@@ -101,7 +102,8 @@ def _override(message: RateLimitDescriptor | RawRateLimitDescriptor) -> Override
     window = Window.of(unit)
     times = limit.unit_multiplier.value if limit.HasField("unit_multiplier") else 1
     if times > 1:
-        if window.months:
+        length = window.length_us * times
+        if window.months or length > LONGEST_US:
             return None
-        window = Window.lasting(window.length_us * times)
+        window = Window.lasting(length)
     return Override(limit.requests_per_unit, window)
