@@ -7,8 +7,11 @@ module opens nothing and reads no environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
@@ -30,7 +33,7 @@ from ratelimitd.transports.ports import GRACE
 from ratelimitd.transports.pyvoy import Pyvoy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Question
@@ -45,6 +48,8 @@ _ADVICE = {
     UNKNOWN_DOMAIN: "a call names a domain that no policy has; it is allowed, unlimited",
     UNKNOWN_METER: "a descriptor names a meter that the policy does not have; it is not limited",
 }
+SWITCH = 0.0002
+"""Seconds after which a thread that reads a policy must let decisions go on."""
 NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
@@ -148,10 +153,13 @@ class Service:
     async def reload(self) -> None:
         """Read the policy again and decide by it. Raises `PolicyError`, and then nothing changes.
 
-        Reading happens beside the event loop, because a large file takes longer than a call may.
+        Reading happens in a thread, because a large file takes longer than a call may wait.
         """
-        self.policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
-        self.limiter.use(self.policy.policies.values())
+        with unobtrusive():
+            policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
+            matchers = await asyncio.to_thread(self.limiter.matchers_of, policy.policies.values())
+        self.policy = policy
+        self.limiter.use(matchers)
 
     async def stop(self, grace: float = GRACE) -> None:
         """Let calls under way finish, close all listeners, and write the last counts."""
@@ -171,6 +179,24 @@ class Service:
             "ready": float(self._ready),
             "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
         }
+
+
+@contextlib.contextmanager
+def unobtrusive() -> Iterator[None]:
+    """Let the event loop have the interpreter soon whenever it wants it back from a thread.
+
+    Decisions share the interpreter's lock with whatever a thread computes: by default they get it
+    back after 5 ms, or after a whole collection of all that a large policy is made of.
+    """
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(SWITCH)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if collecting:
+            gc.enable()
 
 
 def open_counters(store: str, clock: Clock) -> Counters:

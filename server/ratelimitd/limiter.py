@@ -49,11 +49,15 @@ class Limiter:
         self._hasher = hasher
         self._new_lease = new_lease
         self._on_event = on_event
-        self.use(policies)
+        self.use(self.matchers_of(policies))
 
-    def use(self, policies: Iterable[Policy]) -> None:
-        """Decide by these policies from now on. Counts stay: their identity is not the policy's."""
-        self.matchers = {policy.domain: Matcher(policy, self._hasher) for policy in policies}
+    def matchers_of(self, policies: Iterable[Policy]) -> dict[str, Matcher]:
+        """Return what reads descriptors under these policies, by domain; changes nothing."""
+        return {policy.domain: Matcher(policy, self._hasher) for policy in policies}
+
+    def use(self, matchers: dict[str, Matcher]) -> None:
+        """Decide by these from now on. Counts stay: their identity is not the policy's."""
+        self.matchers = matchers
         self._generation = object()
 
     async def decide(self, question: Question) -> Decision:

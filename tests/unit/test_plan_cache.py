@@ -45,7 +45,7 @@ def test_a_new_policy_reads_every_question_anew_and_keeps_the_counts() -> None:
     service = Service(with_tier(fixed(3)))
     question = Question("agent-api", (describe("api_key=k"),))
     left = [service.decide(question).statuses[0].standing for _ in range(2)]
-    service.limiter.use([with_tier(fixed(30))])
+    service.limiter.use(service.limiter.matchers_of([with_tier(fixed(30))]))
     left.append(service.decide(question).statuses[0].standing)
     assert [standing and standing.remaining for standing in left] == [2, 1, 27]
 

@@ -109,9 +109,10 @@ def test_a_lease_of_a_key_revoked_meanwhile_is_given_back() -> None:
     """A counter shared with others (an organisation's) must not stay taken until expiry."""
     limiter = Service(agent_api(records=records(record("gone", "pro"))))
     lease = limiter.say("api_key=gone", "meter=concurrent").lease
-    limiter.limiter.use([agent_api(records=REVOKED)])
+    limiter.limiter.use(limiter.limiter.matchers_of([agent_api(records=REVOKED)]))
     limiter.say("api_key=gone", "meter=concurrent", f"lease={lease}", "phase=done")
-    limiter.limiter.use([agent_api(records=records(record("gone", "pro")))])
+    good = [agent_api(records=records(record("gone", "pro")))]
+    limiter.limiter.use(limiter.limiter.matchers_of(good))
     look = limiter.say("api_key=gone", "meter=concurrent", hits=0)
     assert look.shown is not None
     assert look.shown.remaining == 10
