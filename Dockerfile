@@ -1,16 +1,16 @@
 # The limiter in a container.
 #
 #   docker build -t ratelimitd .
-#   docker run -p 8081:8081 -p 8080:8080 -e RATELIMITD_STORE=redis://redis:6379/0 \
+#   docker run -p 8081:8081 -p 8080:8080 -e RATELIMITD_STORE=file:/counts/counts.db -v counts:/counts \
 #     -v ./policy.yaml:/etc/ratelimitd/policy.yaml:ro -v ./secret:/etc/ratelimitd/secret:ro ratelimitd
 #
 # It listens on every address of the container, so it does not start without a secret of its own: API
 # keys are hashed with it, and the published development secret is for loopback only. The file holds
 # one line of random text (`openssl rand -hex 32`) and must be readable for user 10001.
 #
-# Every flag of `serve` is also a variable, RATELIMITD_<FLAG>. The admin listener stays on the
-# container's loopback, where `docker exec … ratelimitd usage KEY` reaches it; to let Prometheus in,
-# set RATELIMITD_ADMIN=0.0.0.0:9090 and RATELIMITD_ADMIN_TOKEN_FILE.
+# Every flag of `serve` is also a variable, RATELIMITD_<FLAG>. The admin listener (/metrics) has no
+# protection of its own yet and stays on loopback: a scraper shares the container's network namespace,
+# as a sidecar in the same pod does. The folder of a counts file must be writable for user 10001.
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -1,7 +1,7 @@
 """A policy as values: what any policy format is loaded into, and the matcher reads.
 
-Everything here is immutable and already checked; faults are found by the loaders. Formats differ
-only in their loader and in the flags of `Rules`.
+Everything here is immutable and already checked; faults are found by the loaders. Formats differ in
+their loader only.
 """
 
 from __future__ import annotations
