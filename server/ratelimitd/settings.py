@@ -112,8 +112,6 @@ class Settings:
     def _tls_faults(self) -> list[str]:
         if self.tls is None:
             return []
-        if self.transport == "pyvoy":
-            return ["--transport pyvoy: without TLS in this version"]
         return [
             f"--listen {address}: TLS is for addresses; a unix socket is guarded by the rights of "
             "its folder. Leave out one of the two"

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.rpc.support.calls import Client
-from tests.rpc.support.secure import channel, handshake, shown, trusting, verdict
+from tests.rpc.support.secure import (
+    clients,
+    failures_while_replaced,
+    handshake,
+    shown,
+    trusting,
+    verdict,
+)
 from tests.rpc.support.serving import TRANSPORTS, running
 from tests.support.certificates import HOST, Authority, Mount
 
@@ -22,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from ratelimitd.cli._client import Pems
 
 OURS, OTHERS = Authority(), Authority()
 SERVER = OURS.issue()
+GOOD, STRANGERS = clients(OURS, OTHERS)
 
 
 @pytest.fixture
@@ -47,16 +53,6 @@ async def open_to_all(transport: str, mount: Mount, tmp_path: Path) -> AsyncIter
     tls = dataclasses.replace(mount.tls, client_ca=None)
     async with running(transport, tmp_path, tls=tls) as service:
         yield service.addresses["grpc"][0]
-
-
-GOOD = OURS.client(OURS.issue("client"))
-STRANGERS: dict[str, Pems | None] = {
-    "no certificate": OURS.client(),
-    "another authority's": OURS.client(OTHERS.issue("client")),
-    "expired": OURS.client(OURS.issue("client", lasts=0)),
-    "trusts another": OTHERS.client(OURS.issue("client")),
-    "plaintext": None,
-}
 
 
 async def test_clients_of_our_authority_only_are_answered(mutual: str) -> None:
@@ -153,27 +149,13 @@ async def test_who_connects_and_says_nothing_is_sent_away(mount: Mount, tmp_path
         assert 4 < waited < 9
 
 
-async def rotated(address: str, mount: Mount) -> int:
-    """Replace the certificate under calls on an old connection and on new ones; return failures."""
-    calls = []
-    async with channel(address, GOOD) as standing:
-        old = Client(standing)
-        await old.code("api_key=large")
-        for number in range(40):
-            if number == 10:
-                mount.replace(OURS.issue())
-            calls += [await verdict(address, GOOD)]
-            assert await old.code("api_key=large")
-    return len(calls) - calls.count("answered")
-
-
 async def test_a_new_certificate_fails_no_call(
     transport: str, mutual: str, mount: Mount, tmp_path: Path
 ) -> None:
     """Grpcio shows it to whoever connects from then on; h2corn after a restart only."""
     pems = OURS.client()
     assert await shown(mutual, pems) == SERVER.der
-    assert await rotated(mutual, mount) == 0
+    assert await failures_while_replaced(mutual, mount, OURS, GOOD) == 0
     newest = ssl.PEM_cert_to_DER_cert(mount.tls.cert.read_text())
     assert newest != SERVER.der
     assert await shown(mutual, pems) == (SERVER.der if transport == "h2corn" else newest)

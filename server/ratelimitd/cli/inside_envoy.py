@@ -39,21 +39,22 @@ def become(settings: Settings, flags: Mapping[str, Any], log_format: str) -> NoR
 
     parts = pyvoy_launch.find_parts()
     folder = Path(tempfile.mkdtemp(prefix="ratelimitd-"))
-    admin = folder / "admin"
     try:
         launch = pyvoy_launch.launch(
             parts,
-            settings.listen,
+            settings,
             os.environ,
-            admin=str(admin),
+            folder=folder,
             application=APPLICATION,
             log_format=log_format,
         )
-        told = json.dumps({"flags": flags, "log_format": log_format, "admin": str(admin)})
+        told = json.dumps(
+            {"flags": flags, "log_format": log_format, "admin": str(folder / pyvoy_launch.ADMIN)}
+        )
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         os.execve(launch.program, launch.arguments, {**launch.environment, VARIABLE: told})  # noqa: S606 - nothing of it is a caller's
     except BaseException:
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
+from ratelimitd.transports.pyvoy_tls import HANDSHAKE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +40,18 @@ _STREAMING = "/grpc."
 
 
 def bootstrap(
-    addresses: Sequence[Address], *, admin: str, module: str, application: str, log_format: str
+    addresses: Sequence[Address],
+    *,
+    admin: str,
+    module: str,
+    application: str,
+    log_format: str,
+    tls: Config | None = None,
 ) -> Config:
     """Return the whole configuration, ready for Envoy's `--config-yaml`.
 
-    `admin` is the path of a unix socket, `module` pyvoy's library, `application` what pyvoy loads.
+    `admin` is the path of a unix socket, `module` pyvoy's library, `application` what pyvoy loads,
+    `tls` the listeners' transport socket; None for plaintext.
     """
     return {
         "admin": {
@@ -62,7 +70,8 @@ def bootstrap(
                 )
             ]
         },
-        "static_resources": {"listeners": [_listener(addresses, module, application)]},
+        "node": {"id": "ratelimitd", "cluster": "ratelimitd"},  # it takes no secrets without
+        "static_resources": {"listeners": [_listener(addresses, module, application, tls)]},
         "stats_config": {
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"prefix": f"http.{STAT_PREFIX}.downstream_"}]}
@@ -87,7 +96,9 @@ def _runtime() -> Config:
     }
 
 
-def _listener(addresses: Sequence[Address], module: str, application: str) -> Config:
+def _listener(
+    addresses: Sequence[Address], module: str, application: str, tls: Config | None
+) -> Config:
     """Return one listener for all addresses: each listener would load an application of its own."""
     first, *others = [{"address": address_message(address)} for address in addresses]
     return {
@@ -96,7 +107,7 @@ def _listener(addresses: Sequence[Address], module: str, application: str) -> Co
         "additional_addresses": others,
         "enable_reuse_port": False,  # or two processes would share a port without a complaint
         "per_connection_buffer_limit_bytes": 64 << 10,
-        "filter_chains": [_filter_chain(module, application)],
+        "filter_chains": [_filter_chain(module, application) | _secured(tls)],
     }
 
 
@@ -107,8 +118,14 @@ def address_message(address: Address) -> Config:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
+def _secured(tls: Config | None) -> Config:
+    if tls is None:
+        return {}
+    return {"transport_socket": tls, "transport_socket_connect_timeout": f"{HANDSHAKE}s"}
+
+
 def _filter_chain(module: str, application: str) -> Config:
-    """Return what happens to a connection. TLS is one more key here: `transport_socket`."""
+    """Return what happens to a connection."""
     manager = _typed(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

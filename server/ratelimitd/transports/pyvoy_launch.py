@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratelimitd.errors import SettingsError
-from ratelimitd.transports.pyvoy_config import LISTENING, bootstrap
+from ratelimitd.transports import pyvoy_tls
+from ratelimitd.transports.pyvoy_config import LISTENING, Config, bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from ratelimitd.settings import Address
+    from ratelimitd.settings import Address, Settings
+    from ratelimitd.tls import Tls
 
+ADMIN = "admin"
 FLAG = "--transport pyvoy"
 NOT_INSTALLED = (
     f"{FLAG}: it is not installed here; `pip install 'ratelimitd[pyvoy]'` in an environment "
@@ -94,20 +97,24 @@ def _libpython() -> Path:
 
 def launch(
     parts: Parts,
-    listen: Sequence[Address],
+    settings: Settings,
     environment: Mapping[str, str],
     *,
-    admin: str,
+    folder: Path,
     application: str,
     log_format: str,
 ) -> Launch:
-    """Return the command that serves `application` on `listen`. Raises `SettingsError`."""
+    """Return the command that serves `application`. Raises `SettingsError`.
+
+    `folder` is for this Envoy only: for the socket `ADMIN`, and the secrets that it is sent.
+    """
     config = bootstrap(
-        [available(address) for address in listen],
-        admin=admin,
+        [available(address) for address in settings.listen],
+        admin=str(folder / ADMIN),
         module=str(parts.module),
         application=application,
         log_format=log_format,
+        tls=None if settings.tls is None else _tls(settings.tls, folder),
     )
     arguments = (
         *("envoy", "--config-yaml", json.dumps(config)),
@@ -125,6 +132,12 @@ def launch(
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     return Launch(parts.envoy, arguments, {**environment, **ours})
+
+
+def _tls(tls: Tls, folder: Path) -> Config:
+    for name, secret in pyvoy_tls.secrets(tls).items():
+        (folder / name).write_text(json.dumps(secret), "utf-8")
+    return pyvoy_tls.transport_socket(tls, folder)
 
 
 def available(address: Address) -> Address:

@@ -25,7 +25,7 @@ from tests.support.interpreters import interpreter
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 READY_WITHIN: Final = 20.0
 """Seconds. A start takes half of one; a machine that compiles beside it takes longer."""
@@ -89,6 +89,7 @@ async def run_limiter(
     transport: str = "h2corn",
     listen: str = ANY_PORT,
     program: str = AS_SHIPPED,
+    flags: Sequence[str] = (),
 ) -> AsyncIterator[Limiter]:
     """Serve `policy`, a file or its text; gone on exit.
 
@@ -99,11 +100,11 @@ async def run_limiter(
         if isinstance(policy, str):
             (folder / "policy.yaml").write_text(policy, "utf-8")
             policy = folder / "policy.yaml"
-        flags = ("--transport", transport, "--listen", listen, "--store", "memory")
+        usual = ("--transport", transport, "--listen", listen, "--store", "memory")
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(interpreter(transport), "-c", program, "serve", "--policy", policy, *flags),
-                *("--http", ANY_PORT, "--admin", ANY_PORT),
+                *(interpreter(transport), "-c", program, "serve", "--policy", policy, *usual),
+                *("--http", ANY_PORT, "--admin", ANY_PORT, *flags),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=log,

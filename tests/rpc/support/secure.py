@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ratelimitd.cli._client import Pems
+    from tests.support.certificates import Authority, Mount
 
 PATIENCE = 10
 OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
@@ -30,8 +31,39 @@ def channel(address: str, pems: Pems | None) -> grpc.aio.Channel:
 async def verdict(address: str, pems: Pems | None) -> str:
     """Connect and ask once: `answered`, or the name of the status."""
     async with channel(address, pems) as opened:
-        asked = await outcome(Client(opened).ask(one("api_key=large"), timeout=PATIENCE))
-        return asked.code.name if isinstance(asked, Failed) else "answered"
+        return await _asked(opened)
+
+
+async def _asked(opened: grpc.aio.Channel) -> str:
+    asked = await outcome(Client(opened).ask(one("api_key=large"), timeout=PATIENCE))
+    return asked.code.name if isinstance(asked, Failed) else "answered"
+
+
+def clients(ours: Authority, others: Authority) -> tuple[Pems, dict[str, Pems | None]]:
+    """Return a client that our servers should answer, and those that they should not."""
+    strangers: dict[str, Pems | None] = {
+        "no certificate": ours.client(),
+        "another authority's": ours.client(others.issue("client")),
+        "expired": ours.client(ours.issue("client", lasts=0)),
+        "trusts another": others.client(ours.issue("client")),
+        "plaintext": None,
+    }
+    return ours.client(ours.issue("client")), strangers
+
+
+async def failures_while_replaced(
+    address: str, mount: Mount, authority: Authority, client: Pems, each: float = 0
+) -> int:
+    """Replace the certificate under calls, on an old connection and on new ones; count failures."""
+    answers = []
+    async with channel(address, client) as standing:
+        for number in range(40):
+            if number == 10:
+                mount.replace(authority.issue())
+            answers.append(await verdict(address, client))
+            answers.append(await _asked(standing))
+            await asyncio.sleep(each)
+    return len(answers) - answers.count("answered")
 
 
 class Agreed(NamedTuple):
