@@ -1,0 +1,136 @@
+"""The one table: what each row ends in, on each transport. The tests assert every line of it.
+
+It says what really happens, not what would be nice; a remark tells why where a transport does less
+than it should. Columns in the order of `TRANSPORTS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRANSPORTS: Final = ("h2corn", "grpcio", "pyvoy")
+Table = dict[str, tuple[str, str, str]]
+
+
+def of(table: Mapping[str, tuple[str, ...]], row: str, transport: str) -> str:
+    """Return what a row ends in on a transport."""
+    return table[row][TRANSPORTS.index(transport)]
+
+
+def column(table: Mapping[str, tuple[str, ...]], transport: str) -> dict[str, str]:
+    """Return what all rows end in on a transport."""
+    return {row: of(table, row, transport) for row in table}
+
+
+CUT, OPEN = "cut", "open"
+"""The connection was ended by the server; it was borne."""
+
+FLOODS: Final[Table] = {
+    # What costs little is borne: h2corn has no guard against control frames, only bounds on memory.
+    # Envoy closes what no sound peer does; grpcio closes what breaks its rules.
+    "ping": (OPEN, CUT, OPEN),
+    "ping, unread": (OPEN, CUT, OPEN),
+    "settings": (OPEN, OPEN, CUT),
+    "settings, unread": (OPEN, OPEN, CUT),
+    "priority": (OPEN, OPEN, CUT),
+    "window update": (OPEN, OPEN, CUT),
+    "empty data": (OPEN, CUT, CUT),
+    "empty headers": (OPEN, OPEN, CUT),
+    "empty continuation": (OPEN, CUT, CUT),
+    "continuation": (CUT, OPEN, CUT),
+    "rapid reset": (CUT, OPEN, OPEN),  # pyvoy's bound is ours: an Envoy in front resets as well
+    "made you reset": (OPEN, CUT, OPEN),
+    "streams without end": (OPEN, OPEN, OPEN),  # those over the bound are refused
+    "unknown methods": (OPEN, OPEN, OPEN),  # calls like any other
+    "unknown methods, unread": (OPEN, OPEN, OPEN),
+    "header bomb": (CUT, CUT, CUT),
+    "unknown frames": (OPEN, OPEN, OPEN),  # RFC 9113 wants them ignored
+    "goaway": (CUT, OPEN, OPEN),
+}
+OVERLOADS: Final = frozenset(
+    {"unknown methods", "unknown methods, unread", "rapid reset", "made you reset"}
+)
+"""Floods that are calls: 1 MB/s of them is more than a process answers, and bystanders queue."""
+
+MALFORMED: Final[Table] = {
+    "HTTP/1.1": ("closed", "closed", "closed"),
+    "TLS": ("closed", "closed", "closed"),
+    "no settings": ("closed", "closed", "grpc 0"),
+    "preface twice": ("closed", "closed", "closed"),
+    "frame over 16 KiB": ("closed", "closed", "closed"),
+    "unknown frame": ("grpc 0", "grpc 0", "grpc 0"),
+    "ping of 7 bytes": ("closed", "closed", "closed"),
+    "ping on a stream": ("closed", "silence", "closed"),
+    "settings of 5 bytes": ("closed", "closed", "closed"),
+    "settings on a stream": ("closed", "closed", "closed"),
+    "settings ack with a payload": ("closed", "closed", "closed"),
+    "settings: window over 2^31": ("closed", "closed", "closed"),
+    "settings: frames of 1 byte": ("closed", "closed", "closed"),
+    "window update of 0": ("closed", "closed", "closed"),
+    "window over 2^31": ("closed", "silence", "closed"),
+    "push promise": ("closed", "silence", "closed"),
+    "goaway on a stream": ("closed", "silence", "closed"),
+    "headers on stream 0": ("closed", "silence", "closed"),
+    "data on stream 0": ("closed", "silence", "closed"),
+    "even stream": ("closed", "silence", "closed"),
+    "stream number going back": ("closed", "silence", "closed"),
+    "data on an idle stream": ("closed", "silence", "closed"),
+    "reset of an idle stream": ("closed", "silence", "closed"),
+    "window update of an idle stream": ("closed", "silence", "closed"),
+    "headers after the end": ("reset", "grpc 0", "closed"),
+    "padding over the frame": ("closed", "closed", "closed"),
+    "continuation alone": ("closed", "closed", "closed"),
+    "ping within a block": ("closed", "closed", "closed"),
+    "index beyond the table": ("closed", "closed", "closed"),
+    "index 0": ("closed", "closed", "closed"),
+    "Huffman without end": ("closed", "grpc 13", "closed"),
+    "table of 1 GB": ("closed", "closed", "closed"),
+    "integer without end": ("closed", "closed", "closed"),
+    "no path": ("reset", "reset", "closed"),
+    "no method": ("reset", "reset", "closed"),
+    "path twice": ("reset", "grpc 0", "closed"),
+    "pseudo header last": ("reset", "grpc 12", "closed"),
+    "unknown pseudo header": ("reset", "grpc 13", "closed"),
+    "upper-case name": ("reset", "grpc 13", "closed"),
+    "connection: close": ("reset", "grpc 0", "closed"),
+    "transfer-encoding": ("reset", "grpc 0", "closed"),
+    "line break in a value": ("reset", "grpc 0", "closed"),
+    "nul in a value": ("reset", "grpc 0", "closed"),
+    "empty name": ("reset", "grpc 13", "closed"),
+    "lying content-length": ("reset", "grpc 0", "reset"),
+    "20 KiB of headers": ("http 431", "grpc 0", "reset"),
+    "100 headers": ("http 431", "grpc 0", "reset"),
+}
+"""The connection is closed, the stream is reset, the call is answered, or nothing comes.
+
+Where HTTP/2 asks for the end of the connection, grpcio often drops the frame and says nothing; and
+it takes requests that break HTTP's rules. Neither reaches past it: each is one call like any other.
+"""
+
+SHORT_PREFACES: Final[dict[str, int]] = {"h2corn": 1, "grpcio": 23, "pyvoy": 23}
+"""How many of the 23 wrong beginnings end the connection at once.
+
+h2corn reads all 24 bytes before it looks, for up to 5 s: see `SLOW`, half a preface.
+"""
+
+SLOW: Final[dict[str, tuple[float | None, float | None, float | None]]] = {
+    # None: for longer than the tests wait.
+    "nothing at all": (5, 5, None),
+    "half a preface": (5, 5, None),
+    "half a preface, and rubbish": (5, 0, 1),
+    "no settings": (None, 5, None),
+    "half a frame": (None, None, 5),
+    "headers byte by byte": (None, None, 5),
+    "headers without end": (5, None, 5),
+    "a continuation now and then": (None, None, 5),  # h2corn waits 5 s for each fragment
+    "no body": (10, None, 10),
+    "a body byte by byte": (None, 2.5, 10),
+    "an answer that is not taken": (None, None, None),
+}
+"""Seconds after which a peer that takes its time is cut off.
+
+What stays costs one of the connections that `transports` bounds (1,024), and no memory to speak of.
+"""

@@ -1,0 +1,42 @@
+"""One peer floods at 1 MB/s: whether it is cut off, what it costs, and what bystanders notice.
+
+Short here, with wide bounds, because machines are busy; the figures are in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.robustness import outcomes
+from tests.robustness.support.attack import attack
+from tests.robustness.support.floods import FLOODS
+
+if TYPE_CHECKING:
+    from tests.e2e.support.limiter import Limiter
+    from tests.robustness.support.watched import Bystander
+
+SECONDS = 0.3
+GROWTH = 48 << 10
+"""KiB. Over a thousand streams that are open at once take half of it; what leaks takes more."""
+KEPT, QUEUED = 0.25, 1.0
+"""Seconds: a bystander's p99 beside control frames, and beside more calls than can be answered."""
+
+
+@pytest.mark.parametrize("row", FLOODS)
+async def test_a_flood_ends_as_the_table_says(
+    transport: str, limiter: Limiter, someone: Bystander, row: str
+) -> None:
+    """The bystander is served all the time, and memory stays bounded."""
+    expected = outcomes.of(outcomes.FLOODS, row, transport)
+    figures = await attack(limiter, someone, FLOODS[row], SECONDS, cut=expected == outcomes.CUT)
+    assert figures.ending == expected
+    assert figures.failures == 0
+    assert figures.grown < GROWTH
+    assert figures.beside < (QUEUED if row in outcomes.OVERLOADS else KEPT)
+
+
+def test_the_table_has_every_flood() -> None:
+    """No row without an expected outcome, and none that nobody runs."""
+    assert list(outcomes.FLOODS) == list(FLOODS)

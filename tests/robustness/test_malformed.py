@@ -1,0 +1,42 @@
+"""Peers that break HTTP/2's rules, each once: what they get, and that the limiter outlives them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.robustness import outcomes
+from tests.robustness.support.malformed import MALFORMED, SHORT_PREFACES
+from tests.robustness.support.peer import connected
+from tests.robustness.support.watched import PATIENCE, QUESTION
+
+if TYPE_CHECKING:
+    from tests.e2e.support.limiter import Limiter
+    from tests.robustness.support.watched import Bystander
+
+SECONDS = 1.5
+"""Whoever has not answered by then never will."""
+
+
+async def _ending(address: str, sent: bytes) -> str:
+    async with connected(address, sent) as peer:
+        return await peer.outcome(SECONDS)
+
+
+async def test_malformed_peers_get_what_the_table_says(
+    transport: str, limiter: Limiter, someone: Bystander
+) -> None:
+    """All at once; afterwards the limiter answers, and has logged no failure of its own."""
+    found = await asyncio.gather(*(_ending(limiter.address, sent) for sent in MALFORMED.values()))
+    assert dict(zip(MALFORMED, found, strict=True)) == outcomes.column(
+        outcomes.MALFORMED, transport
+    )
+    assert await someone.call(QUESTION, timeout=PATIENCE)
+    log = await asyncio.to_thread(limiter.log.read_text, "utf-8")
+    assert "level=error" not in log, log
+
+
+async def test_wrong_beginnings_end_the_connection(transport: str, limiter: Limiter) -> None:
+    """Each prefix of the preface, and then another byte."""
+    found = await asyncio.gather(*(_ending(limiter.address, sent) for sent in SHORT_PREFACES))
+    assert found.count("closed") == outcomes.SHORT_PREFACES[transport]
