@@ -6,7 +6,6 @@ question again does nothing but count. Pure; the counts are the limiter's to tak
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.decision import (
@@ -22,6 +21,7 @@ from ratelimitd.decision import (
 from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
 from ratelimitd.policy.spec import Family
+from ratelimitd.stores.stacking import identity_of, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,9 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         free = tuple(Part(()) for _ in question.descriptors)
         return Call(generation, (), free, (), (), (), (), (UNKNOWN_DOMAIN,), "", False)
     readings = [matcher.read(descriptor) for descriptor in question.descriptors]
-    refused = [_refused(*pair) for pair in zip(question.descriptors, readings, strict=True)]
+    named = not all(reading.plan.keyless for reading in readings)
+    pairs = zip(question.descriptors, readings, strict=True)
+    refused = [_refused(*pair, named=named) for pair in pairs]
     refusal = next((r.plan.refusal for r, no in zip(readings, refused, strict=True) if no), "")
     ops: list[Op] = []
     parts: list[Part] = []
@@ -87,7 +89,7 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
     return Call(
         generation,
-        _stacked(ops),
+        stacked(ops),
         tuple(parts),
         judged,
         _listed(ops, judged) if Family.IETF in matcher.policy.families else (),
@@ -99,8 +101,14 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
 
 
-def _refused(descriptor: Descriptor, reading: Reading) -> bool:
-    """Say whether a descriptor asks for something that its key may not have; reports do not ask."""
+def _refused(descriptor: Descriptor, reading: Reading, *, named: bool) -> bool:
+    """Say whether a descriptor asks for something that its key may not have; reports do not ask.
+
+    Whether a key is missing is the call's matter: where another descriptor names the subject, one
+    that does not (the address's) is not refused for it.
+    """
+    if named and reading.plan.keyless:
+        return False
     if reading.plan.fate is not Fate.REFUSED or reading.done or descriptor.negative:
         return False
     meter = reading.plan.meter
@@ -150,26 +158,6 @@ def _kind(
     return Kind.CHARGE, hits
 
 
-def _stacked(ops: list[Op]) -> tuple[Op, ...]:
-    """Tell each charge what the call charges to its counter before it.
-
-    Peeks ask for themselves alone, so that their place in the call changes no verdict. So do
-    acquisitions: all of one call on one counter are the same lease.
-    """
-    seen: Tally[tuple[str, bytes]] = Tally()
-    for index, op in enumerate(ops):
-        if op.kind == Kind.CHARGE:
-            identity = _identity(op)
-            if seen[identity]:
-                ops[index] = op._replace(prior=seen[identity])
-            seen[identity] += op.hits
-    return tuple(ops)
-
-
-def _identity(op: Op) -> tuple[str, bytes]:
-    return op.counter.family, op.counter.key
-
-
 def _listed(ops: list[Op], judged: tuple[int, ...]) -> tuple[int, ...]:
     """Return one operation of each limit: a name stands once in a header.
 
@@ -178,7 +166,7 @@ def _listed(ops: list[Op], judged: tuple[int, ...]) -> tuple[int, ...]:
     chosen: dict[str, int] = {}
     for index in judged:
         name = ops[index].limit.name
-        if _identity(ops[chosen.setdefault(name, index)]) == _identity(ops[index]):
+        if identity_of(ops[chosen.setdefault(name, index)]) == identity_of(ops[index]):
             chosen[name] = index
     return tuple(chosen.values())
 

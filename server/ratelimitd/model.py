@@ -8,7 +8,7 @@ so Redis's Lua) holds exactly.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NewType
 
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_COUNT",
     "MAX_UINT32",
     "NEVER",
+    "OVERFLOW",
     "Algorithm",
     "Counter",
     "Descriptor",
@@ -41,6 +42,8 @@ __all__ = [
     "make_standing",
 ]
 
+OVERFLOW = b"~overflow"
+"""Key of the counter that newcomers share where there is no room for counters of their own."""
 MAX_COUNT = 2**53 - 1
 """Counts saturate here, in Python and in Lua alike."""
 MAX_UINT32 = 2**32 - 1
@@ -157,15 +160,19 @@ class Counter:
     Never the tier, the amount, or the limit's place in the file: an upgrade keeps what was used.
     """
 
-    __slots__ = ("bounded", "family", "key")
+    __slots__ = ("bounded", "family", "key", "overflow")
 
-    def __init__(self, family: str, key: bytes, *, bounded: bool) -> None:
+    def __init__(
+        self, family: str, key: bytes, *, bounded: bool, overflow: bytes = OVERFLOW
+    ) -> None:
         self.family = family
         """Domain, meter, window, algorithm, `when` and the names in `per`, spelled canonically."""
         self.key = key
         """The values of `per`, escaped; a long one is a digest."""
         self.bounded = bounded
         """Whether callers can invent such counters at will, so that there must be a bound."""
+        self.overflow = overflow
+        """Key of the counter that stands in for it where it is new and the bound is reached."""
 
 
 class Kind:
@@ -200,7 +207,8 @@ class Op(NamedTuple):
     hits: int
     """How much; for a peek, how much must fit (at least 1)."""
     prior: int = 0
-    """For CHARGE: hits of this call's earlier charges on the counter, which must fit as well."""
+    """For CHARGE: hits of this call's earlier charges on the counter, which must fit as well (those
+    of shadow limits come last: `stores.stacking`)."""
     lease: str = ""
     """The lease's id, for ACQUIRE and RELEASE."""
 
@@ -213,7 +221,8 @@ class Standing(NamedTuple):
     passes: bool
     """Whether this operation fits. True for reports, refunds and releases."""
     before: int
-    """Hits used before the call, rounded up."""
+    """Hits used before the operation's call, rounded up. What the call tells has happened before
+    it: reports, refunds and releases come first."""
     after: int
     """Hits used after it; equals `before` where nothing was charged."""
     retry_at: int
@@ -247,8 +256,8 @@ class Override(NamedTuple):
 class Descriptor:
     """A list of key=value entries that Envoy sends, and how much it asks for."""
 
-    entries: tuple[tuple[str, str], ...]
-    """In the order sent. Bytes that are not UTF-8 stand as lone surrogates."""
+    entries: tuple[tuple[str, str], ...] = field(repr=False)
+    """In the order sent. Bytes that are not UTF-8 stand as lone surrogates. May hold API keys."""
     hits: int | None = None
     """Its own `hits_addend`: 0 is a peek, None means the request's."""
     negative: bool = False

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from ratelimitd.algorithms import fixed_window, lease, sliding_window, token_bucket
-from ratelimitd.model import FOREVER, Kind, Standing
+from ratelimitd.model import FOREVER, OVERFLOW, Kind, Standing
 from ratelimitd.stores.memory import aging, counters, paged, tables
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.memory.table import OVERFLOW
 from ratelimitd.stores.ports import Taken
 from tests.support.stores import at_once
 
@@ -225,7 +224,7 @@ def giving_back_only_from_ones_own(patch: Patch) -> None:
 
     def add(self: Any, op: Any, hits: int, now: int) -> None:  # noqa: ANN401
         if op.kind == Kind.RELEASE:
-            key = self._states.find(op.counter, OVERFLOW)
+            key = self._states.find(op.counter)
             self._held(key, now).pop(op.lease, None)
         else:
             original(self, op, hits, now)
@@ -253,6 +252,36 @@ def forgetting_the_young_with_the_old(patch: Patch) -> None:
     patch.setattr(aging.Aging, "age", age)
 
 
+def judging_before_what_has_happened(patch: Patch) -> None:
+    """Reports and refunds are done last, as if the call had been judged without them."""
+
+    def tell_last(self: MemoryCounters, ops: Any, now: int) -> Taken:  # noqa: ANN401
+        _, passed, rest = self._decide([op for op in ops if op.kind <= Kind.PEEK], now)
+        asked = iter(rest)
+        return Taken(
+            now, passed, [self._tell(op, now) if op.kind > Kind.PEEK else next(asked) for op in ops]
+        )
+
+    patch.setattr(MemoryCounters, "_tell_first", tell_last)
+
+
+def judging_newcomers_of_one_call_alone(patch: Patch) -> None:
+    """Each sees the shared counter as it was before the call."""
+    patch.setattr(MemoryCounters, "_placed", lambda _, ops, __: ops)
+
+
+def sharing_one_overflow(patch: Patch) -> None:
+    """Who invents counters under a registered key pushes everybody into one."""
+
+    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+        for op in ops:
+            op.counter.overflow = OVERFLOW
+        return await original(self, ops)
+
+    original = MemoryCounters.take
+    patch.setattr(MemoryCounters, "take", take)
+
+
 def keeping_for_ever(patch: Patch) -> None:
     """A window that never turns."""
     _wrap(
@@ -261,3 +290,4 @@ def keeping_for_ever(patch: Patch) -> None:
         "_turn",
         lambda turn, self, now: turn(self, now) if self._end == 0 else None,
     )
+    patch.setattr(MemoryCounters, "sweep", lambda *_: None)

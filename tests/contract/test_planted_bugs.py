@@ -58,6 +58,26 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
     (plants.holding_leases_one_too_long, held.a_lease_expires_exactly_at_its_end),
     (plants.never_running_out_of_room, bounds.newcomers_share_one_counter_when_room_is_out),
     (plants.never_running_out_of_room, bounds.leases_of_newcomers_share_one_counter),
+    (
+        plants.judging_before_what_has_happened,
+        reports.what_is_asked_beside_a_report_is_judged_on_what_it_leaves,
+    ),
+    (
+        plants.judging_before_what_has_happened,
+        reports.a_peek_tells_what_the_reports_of_its_call_leave,
+    ),
+    (
+        plants.judging_before_what_has_happened,
+        reports.what_is_given_back_makes_room_in_the_same_call,
+    ),
+    (
+        plants.judging_newcomers_of_one_call_alone,
+        bounds.newcomers_of_one_call_share_one_counter_too,
+    ),
+    (
+        plants.sharing_one_overflow,
+        bounds.who_crowds_a_counter_of_its_own_leaves_the_shared_one_alone,
+    ),
     (plants.evicting_for_newcomers, bounds.a_live_counter_is_never_evicted),
     (
         plants.counting_regulars_anew_in_each_window,

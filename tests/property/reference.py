@@ -110,24 +110,27 @@ class Reference:
 
     def take(self, ops: Sequence[Op], now: int) -> tuple[bool, list[Answer]]:
         """Do the operations of one call, as `Counters.take` promises."""
-        answers = [self._judge(each, each.prior + each.hits, now) for each in ops]
+        told = {i: self._tell(each, now) for i, each in enumerate(ops) if each.kind > Kind.PEEK}
+        answers = [
+            told.get(i) or self._judge(each, each.prior + each.hits, now)
+            for i, each in enumerate(ops)
+        ]
         passed = all(
-            answer.passes or each.limit.shadow or each.kind > Kind.PEEK
-            for each, answer in zip(ops, answers, strict=True)
+            answer.passes or each.limit.shadow for each, answer in zip(ops, answers, strict=True)
         )
         for each, answer in zip(ops, answers, strict=True):
             if passed and answer.passes and each.kind <= Kind.ACQUIRE:
                 self._apply(each, each.hits, now)
         for index, each in enumerate(ops):
             charged = passed and each.kind <= Kind.ACQUIRE
-            if each.kind <= Kind.PEEK and answers[index].passes and not charged:
+            if index not in told and answers[index].passes and not charged:
                 answers[index] = self._look(each, now)
-        for index, each in enumerate(ops):
-            if each.kind > Kind.PEEK:
-                before = self._look(each, now).before
-                self._apply(each, -each.hits if each.kind == Kind.REFUND else each.hits, now)
-                answers[index] = self._look(each, now)._replace(before=before)
         return passed, answers
+
+    def _tell(self, each: Op, now: int) -> Answer:
+        before = self._look(each, now).before
+        self._apply(each, -each.hits if each.kind == Kind.REFUND else each.hits, now)
+        return self._look(each, now)._replace(before=before)
 
     def _look(self, each: Op, now: int) -> Answer:
         bare = self._judge(each, 0, now)

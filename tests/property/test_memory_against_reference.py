@@ -155,6 +155,7 @@ def test_twenty_thousand_steps_agree_with_the_reference() -> None:
     "plant",
     [
         plants.charging_peeks,
+        plants.judging_before_what_has_happened,
         plants.ignoring_prior,
         plants.telling_a_retry_one_too_late,
         plants.telling_a_reset_one_too_soon,

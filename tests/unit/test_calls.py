@@ -5,10 +5,13 @@ from typing import NamedTuple
 import pytest
 
 from ratelimitd.calls import Call, compile_call
+from ratelimitd.clock import ManualClock
 from ratelimitd.model import Descriptor, Kind, Question
 from ratelimitd.policy.matcher import Matcher
 from ratelimitd.policy.spec import Family
-from tests.support.ops import fixed
+from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.stores.stacking import stacked
+from tests.support.ops import NEW_YEAR, charge, fixed, shadow
 from tests.support.policies import HASHER, agent_api, describe, with_tier
 
 NOTHING = None
@@ -128,8 +131,8 @@ def test_charges_of_one_call_on_one_counter_add_up() -> None:
 def test_a_peek_asks_for_itself_wherever_it_stands() -> None:
     """Whether one hit would pass has one answer, before and behind the charges of the call."""
     matcher = Matcher(with_tier(fixed(10)), HASHER)
-    charge, peek = describe("api_key=a", hits=2), describe("api_key=a", hits=0)
-    call = compiled(peek, charge, peek, matcher=matcher)
+    charging, peek = describe("api_key=a", hits=2), describe("api_key=a", hits=0)
+    call = compiled(peek, charging, peek, matcher=matcher)
     assert [(op.kind, op.prior) for op in call.ops] == [
         (Kind.PEEK, 0),
         (Kind.CHARGE, 0),
@@ -146,8 +149,22 @@ def test_a_call_holds_one_lease_of_a_counter_however_often_it_asks() -> None:
 def test_reports_do_not_count_among_what_must_fit() -> None:
     """What has happened is no part of the question."""
     matcher = Matcher(with_tier(fixed(10)), HASHER)
-    done, charge = describe("api_key=a", "phase=done", hits=3), describe("api_key=a")
-    assert [op.prior for op in compiled(done, charge, charge, matcher=matcher).ops] == [0, 0, 1]
+    done, asked = describe("api_key=a", "phase=done", hits=3), describe("api_key=a")
+    assert [op.prior for op in compiled(done, asked, asked, matcher=matcher).ops] == [0, 0, 1]
+
+
+def test_a_shadow_limit_is_no_part_of_what_another_limit_must_fit() -> None:
+    """Its hits may not be charged, so nothing is denied for them, wherever it stands."""
+    watched, bound = charge(shadow(fixed(1)), 5), charge(fixed(3), 2)
+    assert [op.prior for op in stacked([watched, bound, watched, bound])] == [4, 0, 9, 2]
+
+
+async def test_a_shadow_limit_denies_no_other_limit_of_its_counter() -> None:
+    """A tier that only watches and a tier that limits can share an organisation's counter."""
+    taken = await MemoryCounters(ManualClock(NEW_YEAR)).take(
+        stacked([charge(shadow(fixed(3)), 3), charge(fixed(3), 1)])
+    )
+    assert (taken.passed, taken.standings[1].after) == (True, 1)
 
 
 def test_the_ietf_headers_list_each_limit_once_with_its_last_operation() -> None:

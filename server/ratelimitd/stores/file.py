@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ratelimitd.clock import steady_ns
 from ratelimitd.stores import custody
-from ratelimitd.stores.journal import FIELDS, KEY, Journal, Page
+from ratelimitd.stores.journal import Journal, Page
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM, MemoryCounters
+from ratelimitd.stores.rows import FIELDS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Limit, Op
-    from ratelimitd.stores.memory.table import Row
+    from ratelimitd.stores.memory.table import Row, Table
     from ratelimitd.stores.ports import Taken
 
 __all__ = ["INTERVAL", "FileCounters"]
@@ -74,6 +75,8 @@ class FileCounters:
         """See `Counters.take`: the memory store's own, without a call in between."""
         self.write_errors = 0
         """Writings that failed."""
+        self.refused = 0
+        """Times that a counter could not be written because no row can hold its state."""
         self._failing = False
         self._journal = Journal(self._path)
         self._lock: int | None = None
@@ -86,6 +89,15 @@ class FileCounters:
     def unwritten(self) -> int:
         """How many counters have changed since they were last written."""
         return sum(len(table.dirty or ()) for table in self._memory.tables.values())
+
+    def figures(self) -> dict[str, int]:
+        """See `Counters.figures`."""
+        return {
+            **self._memory.figures(),
+            "store_unwritten": self.unwritten,
+            "store_write_errors_total": self.write_errors,
+            "store_refused_total": self.refused,
+        }
 
     async def start(self) -> None:
         """Lock the file, read it, and begin writing to it. Raises `StoreUnavailableError`."""
@@ -185,9 +197,20 @@ class FileCounters:
             return self._writer is not None and await self._write_changes()
 
     async def _write_changes(self) -> bool:
-        pages = await self._collect()
-        if not pages:
-            return True
+        """Write what has changed; whatever goes wrong is told, and ends nothing."""
+        error: BaseException | None = None
+        try:
+            pages = await self._collect()
+            if not pages:
+                return True
+            error = await self._write_pages(pages)
+        except Exception as unexpected:  # noqa: BLE001 - the next writing has its turn all the same
+            error = unexpected
+        self.write_errors += error is not None
+        self._tell(error)
+        return error is None
+
+    async def _write_pages(self, pages: Sequence[Page]) -> BaseException | None:
         loop = asyncio.get_running_loop()
         writing = loop.run_in_executor(self._worker, self._write, pages, self._clock())
         while not writing.done():
@@ -195,9 +218,9 @@ class FileCounters:
             time.sleep(_NAP)  # noqa: ASYNC251 - see _NAP
         error = writing.exception()
         await self._put_away(pages, written=error is None)
-        self.write_errors += error is not None
-        self._tell(error)
-        return error is None
+        if error is None:
+            self._refuse_rows(writing.result(), "no row can hold their states")
+        return error
 
     async def _collect(self) -> list[Page]:
         """Read the states of all changed counters, giving way to the event loop in between."""
@@ -206,18 +229,36 @@ class FileCounters:
             if not table.dirty:
                 continue
             keys, table.dirty = table.dirty, set()
-            chunks: list[list[int | bytes]] = []
-            while keys:
-                some = [keys.pop() for _ in range(min(_SLICE, len(keys)))]
-                # What is over by now has no row, and needs none.
-                chunk: list[int | bytes] = []
-                chunk.extend(chain.from_iterable(table.rows(some, self._clock())))
-                if chunk:
-                    chunks.append(chunk)
-                await asyncio.sleep(0)
+            many = len(keys)
+            try:
+                chunks = await self._read(table, keys)
+            except Exception as error:  # noqa: BLE001 - one family fails alone
+                self._refuse_rows(many, repr(error))
+                continue
             if chunks:
                 pages.append(Page(family, table.limit, chunks))
         return pages
+
+    async def _read(self, table: Table, keys: set[bytes]) -> list[list[int | bytes]]:
+        chunks: list[list[int | bytes]] = []
+        while keys:
+            some = [keys.pop() for _ in range(min(_SLICE, len(keys)))]
+            # What is over by now has no row, and needs none.
+            chunk: list[int | bytes] = []
+            chunk.extend(chain.from_iterable(table.rows(some, self._clock())))
+            if chunk:
+                chunks.append(chunk)
+            await asyncio.sleep(0)
+        return chunks
+
+    def _refuse_rows(self, count: int, why: str) -> None:
+        """Count what is only in memory because it cannot be written, and log the first time."""
+        if count and not self.refused:
+            _LOG.error(
+                "%s counters cannot be written to %s (%s); they live in memory only",
+                *(count, self._path, why),
+            )
+        self.refused += count
 
     async def _put_away(self, pages: Sequence[Page], *, written: bool) -> None:
         """Let go of rows, slice by slice; where they could not be written, note their keys again.
@@ -225,7 +266,8 @@ class FileCounters:
         Only counters that live have rows, so what is noted has a bound however long this goes on.
         """
         for page in pages:
-            changed = self._memory.tables[page.family].dirty
+            table = self._memory.tables.get(page.family)  # over by now: nothing to note
+            changed = None if table is None else table.dirty
             while page.chunks:
                 chunk = page.chunks.pop()
                 if changed is not None and not written:
@@ -233,13 +275,14 @@ class FileCounters:
                 del chunk
                 await asyncio.sleep(0)
 
-    def _write(self, pages: Sequence[Page], now: int) -> None:
-        """Write, then sweep. In the worker's thread."""
-        self._journal.write(pages)
+    def _write(self, pages: Sequence[Page], now: int) -> int:
+        """Write, then sweep; return how many counters no row can hold. In the worker's thread."""
+        refused = self._journal.write(pages)
         written = sum(len(chunk) for page in pages for chunk in page.chunks) // FIELDS
         # What was written is at rest, whatever becomes of the sweeping: its turn comes again.
         with contextlib.suppress(sqlite3.Error):
             self._journal.sweep(now, written)
+        return refused
 
     def _tell(self, error: BaseException | None) -> None:
         """Log that writing begins to fail, or works again: once each."""

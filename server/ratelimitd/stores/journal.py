@@ -14,19 +14,16 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ratelimitd.model import Algorithm, Limit, Meter, MeterKind, Unit, Window
 from ratelimitd.stores import custody
+from ratelimitd.stores.rows import FIELDS, UNFIT, insert_family, limit_of, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from ratelimitd.model import Limit
     from ratelimitd.stores.memory.table import Row
 
-FIELDS: Final = 5
-"""Values in a `Row`."""
-KEY: Final = 1
-"""Which of them is the key."""
 SWEPT_PER_ROW: Final = 2
 """Rows looked at for each row written: what is over can never outnumber the rest for long."""
 _LEAST_SWEPT = 1000
@@ -119,7 +116,7 @@ class Journal:
                 self._families[name] = number
                 receive(
                     name,
-                    _limit(name, *identity),
+                    limit_of(name, *identity),
                     connection.execute(
                         "SELECT start, key, first, second, over FROM counts"
                         " WHERE family = ? AND over > ?",
@@ -127,17 +124,25 @@ class Journal:
                     ),
                 )
 
-    def write(self, pages: Sequence[Page]) -> None:
-        """Write all pages, or nothing. Raises `sqlite3.Error`, `OSError`."""
+    def write(self, pages: Sequence[Page]) -> int:
+        """Write all pages, or nothing; return how many counters no row can hold.
+
+        Raises `sqlite3.Error`, `OSError`.
+        """
         connection = self._opened()
         self._check_presence()
         families = dict(self._families)
+        refused = 0
         connection.execute("BEGIN IMMEDIATE")
         try:
             for page in pages:
-                if page.family not in families:
-                    families[page.family] = _insert_family(connection, page)
-                _stage(connection, families[page.family], page.chunks)
+                try:
+                    if page.family not in families:
+                        families[page.family] = insert_family(connection, page.family, page.limit)
+                except UNFIT:
+                    refused += sum(map(len, page.chunks)) // FIELDS
+                else:
+                    refused += stage(connection, families[page.family], page.chunks)
             # In the order of the keys, each leaf of the tree is touched once.
             connection.execute("INSERT OR REPLACE INTO counts SELECT * FROM staged ORDER BY 1, 3")
             connection.execute("DELETE FROM staged")
@@ -147,10 +152,12 @@ class Journal:
                 connection.execute("ROLLBACK")
             raise
         self._families = families
+        return refused
 
     def sweep(self, now: int, written: int) -> None:
         """Delete what is over among the next rows, as many as `written` asks for.
 
+        After the last row, delete the families that have none left.
         Raises `sqlite3.Error`.
         """
         connection = self._opened()
@@ -166,6 +173,12 @@ class Journal:
             (*self._swept, *(end or _LAST), now),
         )
         self._swept = end or _FIRST
+        if end is None:
+            connection.execute(
+                "DELETE FROM families"
+                " WHERE NOT EXISTS (SELECT 1 FROM counts WHERE family = families.id)"
+            )
+            self._families = dict(connection.execute("SELECT name, id FROM families").fetchall())
 
     def close(self) -> None:
         """Let go of the file; SQLite folds its log into it where it can. Idempotent."""
@@ -236,58 +249,4 @@ def _connect(path: Path, mode: str = "") -> sqlite3.Connection:
     # The cache of statements would keep large ones of every length.
     return sqlite3.connect(
         path.as_uri() + mode, uri=True, isolation_level=None, timeout=_PATIENCE, cached_statements=4
-    )
-
-
-def _stage(
-    connection: sqlite3.Connection, family: int, chunks: Iterable[list[int | bytes]]
-) -> None:
-    for chunk in chunks:
-        rows = ",".join(["(?1,?,?,?,?,?)"] * (len(chunk) // FIELDS))
-        connection.execute(f"INSERT INTO staged VALUES {rows}", [family, *chunk])  # noqa: S608 - question marks
-
-
-def _insert_family(connection: sqlite3.Connection, page: Page) -> int:
-    limit, window = page.limit, page.limit.window
-    assert window is not None
-    number = connection.execute(
-        "INSERT INTO families VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            page.family,
-            limit.algorithm.value,
-            window.name,
-            window.length_us,
-            window.months,
-            window.unit and window.unit.value,
-            window.anchor_day,
-        ),
-    ).lastrowid
-    assert number is not None
-    return number
-
-
-def _limit(
-    family: str,
-    algorithm: str,
-    name: str,
-    length_us: int,
-    months: int,
-    unit: str | None,
-    anchor_day: int,
-) -> Limit:
-    """Return a limit that opens a family's table; what it allows is the policy's to say."""
-    bucket = algorithm == Algorithm.TOKEN_BUCKET.value
-    return Limit(
-        name=family,
-        meter=Meter(name="at rest", kind=MeterKind.PREPAID),
-        amount=int(bucket),
-        window=Window(
-            name=name,
-            length_us=length_us,
-            months=months,
-            unit=Unit(unit) if unit else None,
-            anchor_day=anchor_day,
-        ),
-        algorithm=Algorithm(algorithm),
-        burst=int(bucket),
     )

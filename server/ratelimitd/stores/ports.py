@@ -43,8 +43,18 @@ class Counters(Protocol):
 
         CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
         changes anything. A shadow limit never denies; it counts with the others, where its own hits
-        fit. REPORT, REFUND and RELEASE are always done. Operations on one counter add up in
-        their order (`Op.prior`). Costs one round trip, or none. Raises `StoreError`.
+        fit. REPORT, REFUND and RELEASE are always done, and before all others of the call, wherever
+        they stand in it: they tell what has happened, and the rest is judged on what they leave.
+        Among themselves they add up in their order, and so do charges (`Op.prior`). Costs one round
+        trip, or none. Raises `StoreError`.
+        """
+        ...
+
+    def figures(self) -> dict[str, int]:
+        """Return numbers about the store for its operators, cheaply; names are ours.
+
+        Names that end in `_total` only grow; the others come and go. A counter may be told as two
+        (the states of two windows).
         """
         ...
 

@@ -1,6 +1,6 @@
 """Room for invented counters is bounded: newcomers share one, and no live counter is evicted."""
 
-from ratelimitd.model import Limit
+from ratelimitd.model import Counter, Kind, Limit
 from tests.support.bench import Bench
 from tests.support.ops import (
     DAY,
@@ -12,6 +12,7 @@ from tests.support.ops import (
     charge,
     fixed,
     leases,
+    op,
     peek,
     refund,
     release,
@@ -39,6 +40,52 @@ async def newcomers_share_one_counter_when_room_is_out(bench: Bench) -> None:
         ]
         assert [standing.passes for standing in seen] == [True, True, True, False]
         assert [standing.after for standing in seen] == [1, 2, 3, 3]
+
+
+async def newcomers_of_one_call_share_one_counter_too(bench: Bench) -> None:
+    """Also where the first of them takes the last place; charges on the shared counter add up."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=1)
+        ops = [
+            charge(limit, hits, who=f"new-{place}", bounded=True)
+            for place, hits in enumerate((3, 1, 2, 1))
+        ]
+        taken = await other.take(*ops)
+        assert [standing.passes for standing in taken.standings] == [True, True, True, False]
+        taken = await other.take(*ops[:3])
+        assert [standing.after for standing in taken.standings] == [3, 1, 3]
+        assert (await other.one(peek(limit, who="new-9", bounded=True))).before == 3
+
+
+async def a_peek_of_a_newcomer_takes_no_place_from_the_others(bench: Bench) -> None:
+    """Who looks first does not push the one who charges onto the shared counter."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=1)
+        await other.take(
+            peek(limit, who="looks", bounded=True), charge(limit, 3, who="asks", bounded=True)
+        )
+        assert (await other.one(peek(limit, who="asks", bounded=True))).before == 3
+        assert (await other.one(peek(limit, who="looks", bounded=True))).before == 0
+
+
+async def who_crowds_a_counter_of_its_own_leaves_the_shared_one_alone(bench: Bench) -> None:
+    """A registered caller that invents counters without end is limited with itself only."""
+    for limit in (*WINDOWED, leases(3)):
+        other = await bench.fresh(room=0)
+        for number in range(5):
+            invented = op(
+                Kind.CHARGE if limit.window else Kind.ACQUIRE,
+                limit,
+                who=f"own-{number}",
+                bounded=True,
+                lease=f"{number}",
+            )
+            apart = Counter(
+                invented.counter.family, invented.counter.key, bounded=True, overflow=b"~overflow@1"
+            )
+            taken = await other.take(invented._replace(counter=apart))
+            assert taken.passed == (number < 3)
+        assert (await other.one(peek(limit, 3, who="new", bounded=True))).passes
 
 
 async def a_live_counter_is_never_evicted(bench: Bench) -> None:
@@ -180,6 +227,9 @@ async def every_counter_vanishes(bench: Bench) -> None:
 
 CHECKS = (
     newcomers_share_one_counter_when_room_is_out,
+    newcomers_of_one_call_share_one_counter_too,
+    a_peek_of_a_newcomer_takes_no_place_from_the_others,
+    who_crowds_a_counter_of_its_own_leaves_the_shared_one_alone,
     a_live_counter_is_never_evicted,
     registered_counters_need_no_room,
     registered_counters_take_no_room,

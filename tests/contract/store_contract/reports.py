@@ -86,12 +86,43 @@ async def a_refund_is_of_the_current_window_only(bench: Bench) -> None:
     assert (await bench.one(peek(sliding(3)))).before == 3
 
 
-async def what_is_asked_beside_a_report_is_judged_without_it(bench: Bench) -> None:
-    """A call is judged as things stood; what it reports counts from then on."""
-    for limit in (*WINDOWED,):
-        taken = await bench.take(report(limit, 3), charge(limit, 1))
-        assert (taken.passed, taken.standings[1].before) == (True, 0)
-        assert not await bench.passes(peek(limit))
+async def what_is_asked_beside_a_report_is_judged_on_what_it_leaves(bench: Bench) -> None:
+    """What has happened comes first, wherever it stands in the call, and also in a denied one."""
+    for limit in WINDOWED:
+        for place in (0, 1):
+            other = await bench.fresh()
+            asked = [charge(limit, 1)]
+            asked.insert(place, report(limit, 2))
+            taken = await other.take(*asked)
+            assert (taken.passed, taken.standings[1 - place].before) == (True, 2)
+            assert (taken.standings[1 - place].after, taken.standings[place].after) == (3, 2)
+            assert not await other.passes(*asked)
+            assert (await other.one(peek(limit))).before == 5
+
+
+async def a_peek_tells_what_the_reports_of_its_call_leave(bench: Bench) -> None:
+    """Remaining is what remains: nobody is told of room that the same call used up."""
+    for limit in WINDOWED:
+        for place, asked in enumerate(
+            ((peek(limit), report(limit, 2)), (report(limit, 2), peek(limit)))
+        ):
+            other = await bench.fresh()
+            taken = await other.take(*asked)
+            look = taken.standings[place]
+            assert (taken.passed, look.before, look.remaining) == (True, 2, 1)
+        assert not await bench.passes(peek(limit), report(limit, 100))
+
+
+async def what_is_given_back_makes_room_in_the_same_call(bench: Bench) -> None:
+    """A charge that would pass alone is not denied for the refund beside it; a lease neither."""
+    for limit in WINDOWED:
+        await bench.take(charge(limit, 3))
+        taken = await bench.take(charge(limit, 1), refund(limit, 2))
+        seen = [(standing.passes, standing.before, standing.after) for standing in taken.standings]
+        assert (taken.passed, seen) == (True, [(True, 1, 2), (True, 3, 1)])
+    await bench.take(acquire(leases(1), "a"))
+    assert await bench.passes(acquire(leases(1), "b"), release(leases(1), "a"))
+    assert not await bench.passes(acquire(leases(1), "c"))
 
 
 async def a_release_is_done_in_a_denied_call(bench: Bench) -> None:
@@ -110,6 +141,8 @@ CHECKS = (
     a_refund_gives_back,
     a_refund_does_not_go_below_nothing,
     a_refund_is_of_the_current_window_only,
-    what_is_asked_beside_a_report_is_judged_without_it,
+    what_is_asked_beside_a_report_is_judged_on_what_it_leaves,
+    a_peek_tells_what_the_reports_of_its_call_leave,
+    what_is_given_back_makes_room_in_the_same_call,
     a_release_is_done_in_a_denied_call,
 )

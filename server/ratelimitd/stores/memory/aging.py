@@ -45,12 +45,24 @@ class Aging(Generic[S]):
         state = self._young.get(key)
         return self._old.get(key) if state is None else state
 
-    def find(self, counter: Counter, overflow: bytes) -> bytes:
-        """Return the counter's key, or the overflow key where a newcomer finds no room."""
+    @property
+    def strangers(self) -> int:
+        """How many keys that callers invented are held."""
+        return self._young_strangers + self._old_strangers
+
+    def is_over(self, now: int) -> bool:
+        """Say whether whatever is held was last written more than a lifetime ago.
+
+        The young were written before the next turn was due: it comes with the first write after.
+        """
+        return now >= self._turned + 2 * self.lifetime
+
+    def find(self, counter: Counter) -> bytes:
+        """Return the counter's key, or its overflow key where a newcomer finds no room."""
         key = counter.key
         if not counter.bounded or key in self._young or key in self._old:
             return key
-        return overflow if self._young_strangers + self._old_strangers >= self._room else key
+        return counter.overflow if self.strangers >= self._room else key
 
     def put(self, key: bytes, state: S, bounded: bool) -> None:  # noqa: FBT001 - reads as the counter's
         """Write a state. `bounded`: the key is one that callers can invent."""

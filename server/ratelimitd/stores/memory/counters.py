@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ratelimitd.model import Kind, make_standing
+from ratelimitd.model import MAX_COUNT, Counter, Kind, make_standing
 from ratelimitd.stores.memory.tables import TABLES
 from ratelimitd.stores.ports import Taken, make_taken
+from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_ROOM", "MemoryCounters"]
 
 DEFAULT_ROOM = 1_000_000
-"""Invented counters per family; about 150 bytes each."""
+"""Invented counters per family, not in all: how many families there are is the policy's to say, and
+one that nobody uses any more is dropped. About 150 bytes each."""
+SWEEP_EVERY = 60_000_000
+"""Microseconds between two looks for tables that are over."""
 
 _ACQUIRE = Kind.ACQUIRE
 _PEEK = Kind.PEEK
@@ -39,22 +43,35 @@ class MemoryCounters:
         self._room = room
         self._notes_changes = notes_changes
         self.tables: dict[str, Table] = {}
-        """Counter families that were opened, by name."""
+        """Counter families that were opened and are not over, by name."""
+        self.overflowed = 0
+        """Operations of newcomers that found no room and counted on a shared counter."""
+        self._sweep_at = 0
 
     async def take(self, ops: Sequence[Op]) -> Taken:
         """See `Counters.take`. Never awaits, so nothing comes in between."""
         now = self._clock()
+        if now >= self._sweep_at:
+            self.sweep(now)
+        return self._decide(ops, now)
+
+    def _decide(self, ops: Sequence[Op], now: int, *, placed: bool = False) -> Taken:  # noqa: C901 - hot
         tables = self.tables
+        most = MAX_COUNT if placed else self._room - len(ops)
         standings: list[Standing] = []
         passed = plain = True
         for kind, counter, limit, hits, prior, _ in ops:
+            if kind > _ACQUIRE:
+                if kind > _PEEK:
+                    return self._tell_first(ops, now)
+                plain = False
             table = tables.get(counter.family)
             if table is None:
                 table = self.open(counter.family, limit)
-            if kind > _ACQUIRE:
-                plain = False
+            if counter.bounded and table.strangers > most and not table.knows(counter.key, now):
+                return self._decide(self._placed(ops, now), now, placed=True)
             standing = table.judge(counter, limit, prior + hits, now)
-            if not standing[1] and kind <= _PEEK and not limit.shadow:
+            if not standing[1] and not limit.shadow:
                 passed = False
             standings.append(standing)
         if passed:
@@ -63,8 +80,51 @@ class MemoryCounters:
                     tables[op[1].family].add(op, op[3], now)
         if not (passed and plain):
             self._uncharge(ops, standings, now, passed=passed)
-            self._always(ops, standings, now)
         return make_taken((now, passed, standings))
+
+    def _tell_first(self, ops: Sequence[Op], now: int) -> Taken:
+        """Do the reports, refunds and releases, then decide the rest on what they leave."""
+        told = {index: self._tell(op, now) for index, op in enumerate(ops) if op.kind > _PEEK}
+        _, passed, rest = self._decide([op for op in ops if op.kind <= _PEEK], now)
+        asked = iter(rest)
+        standings = [told.get(index) or next(asked) for index in range(len(ops))]
+        return make_taken((now, passed, standings))
+
+    def _tell(self, op: Op, now: int) -> Standing:
+        table = self._table(op)
+        if op.kind == Kind.REPORT and op.counter.bounded and table.strangers >= self._room:
+            self.overflowed += not table.knows(op.counter.key, now)
+        before = table.judge(op.counter, op.limit, 0, now).before
+        table.add(op, -op.hits if op.kind == Kind.REFUND else op.hits, now)
+        bare = table.judge(op.counter, op.limit, 0, now)
+        return make_standing((op.limit, True, before, bare.before, now, bare.reset_at))
+
+    def _placed(self, ops: Sequence[Op], now: int) -> tuple[Op, ...]:
+        """Put each newcomer that finds no place on the counter that stands in for its own.
+
+        Before judging, because newcomers of one call may take the last places, and because those
+        that share a counter add up.
+        """
+        taken: dict[str, set[bytes]] = {}
+        placed: list[Op] = []
+        for op in ops:
+            counter, table = op.counter, self._table(op)
+            places = taken.setdefault(counter.family, set())
+            if not counter.bounded or counter.key in places or table.knows(counter.key, now):
+                placed.append(op)
+            elif table.strangers + len(places) < self._room:
+                if op.kind <= _ACQUIRE:
+                    places.add(counter.key)
+                placed.append(op)
+            else:
+                self.overflowed += op.kind <= _ACQUIRE
+                shared = Counter(counter.family, counter.overflow, bounded=False)
+                placed.append(op._replace(counter=shared))
+        return stacked(placed)
+
+    def _table(self, op: Op) -> Table:
+        table = self.tables.get(op.counter.family)
+        return self.open(op.counter.family, op.limit) if table is None else table
 
     def _uncharge(
         self, ops: Sequence[Op], standings: list[Standing], now: int, *, passed: bool
@@ -72,25 +132,12 @@ class MemoryCounters:
         """Restate peeks, and in a denied call all that would have passed, as not charged."""
         for index, op in enumerate(ops):
             judged = standings[index]
-            if op.kind <= _PEEK and judged.passes and (op.kind == _PEEK or not passed):
+            if judged.passes and (op.kind == _PEEK or not passed):
                 table = self.tables[op.counter.family]
                 bare = table.judge(op.counter, op.limit, 0, now)
                 standings[index] = make_standing(
                     (op.limit, True, bare.before, bare.before, judged.retry_at, bare.reset_at)
                 )
-
-    def _always(self, ops: Sequence[Op], standings: list[Standing], now: int) -> None:
-        """Do the reports, refunds and releases."""
-        for index, op in enumerate(ops):
-            if op.kind <= _PEEK:
-                continue
-            table = self.tables[op.counter.family]
-            before = table.judge(op.counter, op.limit, 0, now).before
-            table.add(op, -op.hits if op.kind == Kind.REFUND else op.hits, now)
-            bare = table.judge(op.counter, op.limit, 0, now)
-            standings[index] = make_standing(
-                (op.limit, True, before, bare.before, now, bare.reset_at)
-            )
 
     def open(self, family: str, limit: Limit) -> Table:
         """Begin a family's table. Of the limit, only window and algorithm matter."""
@@ -99,6 +146,24 @@ class MemoryCounters:
             table.dirty = set()
         self.tables[family] = table
         return table
+
+    def sweep(self, now: int) -> None:
+        """Drop the tables in which nothing matters any more, so that no family stays for ever.
+
+        Every `SWEEP_EVERY`, and a family that is asked for again begins anew, as unused as it was.
+        """
+        self._sweep_at = now + SWEEP_EVERY
+        over = [family for family, table in self.tables.items() if table.is_over(now)]
+        for family in over:
+            del self.tables[family]
+
+    def figures(self) -> dict[str, int]:
+        """See `Counters.figures`."""
+        return {
+            "store_families": len(self.tables),
+            "store_counters": sum(table.states for table in self.tables.values()),
+            "store_overflow_total": self.overflowed,
+        }
 
     async def close(self) -> None:
         """Nothing to write, nothing to let go of."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ratelimitd.algorithms import fixed_window, sliding_window
 from ratelimitd.model import Span
-from ratelimitd.stores.memory.table import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,6 +46,13 @@ class FixedTable:
     def __len__(self) -> int:
         return len(self.counts)
 
+    @property
+    def states(self) -> int:
+        return len(self.counts)
+
+    def is_over(self, now: int) -> bool:
+        return now >= self._end and not self._ahead
+
     def _turn(self, now: int) -> None:
         self._start, self._end = self.window.span(now)
         self.counts = {}
@@ -61,6 +67,11 @@ class FixedTable:
         if self.dirty is not None:
             self.dirty.update(self.counts)
 
+    def knows(self, key: bytes, now: int) -> bool:
+        if now >= self._end:
+            self._turn(now)
+        return key in self.counts
+
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
         if now >= self._end:
             self._turn(now)
@@ -68,7 +79,7 @@ class FixedTable:
         if used is None:
             used = 0
             if counter.bounded and self.strangers >= self._room:
-                used = self.counts.get(OVERFLOW, 0)
+                used = self.counts.get(counter.overflow, 0)
         return fixed_window.judge(limit, used, need, self._end, now)
 
     def add(self, op: Op, hits: int, now: int) -> None:
@@ -79,7 +90,7 @@ class FixedTable:
         if used is None:
             if op.counter.bounded:
                 if self.strangers >= self._room:
-                    key = OVERFLOW
+                    key = op.counter.overflow
                 elif hits < 0:
                     return
                 else:
@@ -125,6 +136,13 @@ class SlidingTable(FixedTable):
     def __len__(self) -> int:
         return len(self.counts.keys() | self.previous.keys())
 
+    @property
+    def states(self) -> int:
+        return len(self.counts) + len(self.previous)
+
+    def is_over(self, now: int) -> bool:
+        return super().is_over(now) and now >= self.window.span(self._end).end
+
     def _turn(self, now: int) -> None:
         last, end, present = self.counts, self._end, self._present
         super()._turn(now)
@@ -142,8 +160,11 @@ class SlidingTable(FixedTable):
         if key in self.counts or key in self.previous:
             return key, False
         if counter.bounded and self.strangers >= self._room:
-            return OVERFLOW, False
+            return counter.overflow, False
         return key, counter.bounded
+
+    def knows(self, key: bytes, now: int) -> bool:
+        return super().knows(key, now) or key in self.previous
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
         key, _ = self._find(counter, now)
@@ -155,7 +176,7 @@ class SlidingTable(FixedTable):
         if newcomer and hits < 0:
             return
         self.strangers += newcomer
-        if op.counter.bounded and key not in self.counts and key is not OVERFLOW:
+        if op.counter.bounded and key not in self.counts and key is not op.counter.overflow:
             self._present += 1
         state = self.counts.get(key, 0), self.previous.get(key, 0)
         self.counts[key] = sliding_window.add(state, hits, Span(self._start, self._end))[0]

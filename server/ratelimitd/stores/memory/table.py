@@ -9,9 +9,6 @@ if TYPE_CHECKING:
 
     from ratelimitd.model import Counter, Limit, Op, Standing
 
-OVERFLOW = b"~overflow"
-"""The counter that newcomers share once a table holds as many invented counters as it may."""
-
 Row = tuple[int, bytes, int, int, int]
 """A counter at rest: start of its window (0 without), key, two numbers of its state, and the first
 instant at which it no longer matters."""
@@ -24,6 +21,15 @@ class Table(Protocol):
     """One of the family's limits: window and algorithm are the family's, the amount is not."""
     dirty: set[bytes] | None
     """Keys changed since somebody who writes them down last looked; None where nobody does."""
+
+    @property
+    def strangers(self) -> int:
+        """How many counters that callers invented have a place; some may be over."""
+        ...
+
+    def knows(self, key: bytes, now: int) -> bool:
+        """Say whether the counter lives: a bounded one that does not needs a place."""
+        ...
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
         """Say whether `need` hits fit the counter. Changes nothing."""
@@ -43,6 +49,15 @@ class Table(Protocol):
         A window that is yet to come (the host's clock went back) waits for its time. Nobody knows
         any more which keys callers invented, so all count as invented.
         """
+        ...
+
+    def is_over(self, now: int) -> bool:
+        """Say whether no counter matters any more, so that the table can be dropped."""
+        ...
+
+    @property
+    def states(self) -> int:
+        """How many states are held; more than counters live where some have two, or are over."""
         ...
 
     def __len__(self) -> int:

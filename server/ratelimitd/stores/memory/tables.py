@@ -12,7 +12,6 @@ from ratelimitd.algorithms import lease, token_bucket
 from ratelimitd.model import Algorithm, Counter, Kind, Limit, Op, Standing
 from ratelimitd.stores.memory.aging import Aging
 from ratelimitd.stores.memory.paged import FixedTable, SlidingTable
-from ratelimitd.stores.memory.table import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,20 +32,35 @@ class BucketTable:
     def __len__(self) -> int:
         return len(self._states)
 
+    @property
+    def strangers(self) -> int:
+        return self._states.strangers
+
+    @property
+    def states(self) -> int:
+        return len(self._states)
+
+    def is_over(self, now: int) -> bool:
+        return self._states.is_over(now)
+
+    def knows(self, key: bytes, now: int) -> bool:
+        del now
+        return self._states.get(key) is not None
+
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
-        key = self._states.find(counter, OVERFLOW)
+        key = self._states.find(counter)
         state = self._states.get(key) or token_bucket.EMPTY
         return token_bucket.judge(limit, state, need, now)
 
     def add(self, op: Op, hits: int, now: int) -> None:
-        key = self._states.find(op.counter, OVERFLOW)
+        key = self._states.find(op.counter)
         state = self._states.get(key)
         if state is None:
             if hits < 0:
                 return
             state = token_bucket.EMPTY
         self._states.age(now, token_bucket.lifetime(op.limit))
-        bounded = op.counter.bounded and key is not OVERFLOW
+        bounded = op.counter.bounded and key is not op.counter.overflow
         self._states.put(key, token_bucket.add(op.limit, state, hits, now), bounded)
         if self.dirty is not None:
             self.dirty.add(key)
@@ -60,8 +74,11 @@ class BucketTable:
 
     def restore(self, rows: Iterable[Row], now: int) -> None:
         self._states.age(now, 0)
-        for _, key, level, at, _ in rows:
+        lifetime = 0
+        for _, key, level, at, over in rows:
+            lifetime = max(lifetime, over - at)
             self._states.put(key, (level, min(at, now)), bounded=True)
+        self._states.age(now, lifetime)
 
 
 class LeaseTable:
@@ -77,6 +94,21 @@ class LeaseTable:
     def __len__(self) -> int:
         return len(self._states)
 
+    @property
+    def strangers(self) -> int:
+        return self._states.strangers
+
+    @property
+    def states(self) -> int:
+        return len(self._states)
+
+    def is_over(self, now: int) -> bool:
+        return self._states.is_over(now)
+
+    def knows(self, key: bytes, now: int) -> bool:
+        del now
+        return self._states.get(key) is not None
+
     def _held(self, key: bytes, now: int) -> dict[str, int]:
         held = self._states.get(key)
         if held is None:
@@ -86,20 +118,20 @@ class LeaseTable:
         return held
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
-        held = self._held(self._states.find(counter, OVERFLOW), now)
+        held = self._held(self._states.find(counter), now)
         return lease.judge(limit, len(held), need, max(held.values(), default=now), now)
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits
-        key = self._states.find(op.counter, OVERFLOW)
+        key = self._states.find(op.counter)
         held = self._held(key, now)
         if op.kind == Kind.RELEASE:
             if held.pop(op.lease, None) is None and op.counter.bounded:
-                self._held(OVERFLOW, now).pop(op.lease, None)
+                self._held(op.counter.overflow, now).pop(op.lease, None)
             return
         held[op.lease] = lease.expires_at(op.limit, now)
         self._states.age(now, op.limit.meter.lease_us)
-        self._states.put(key, held, op.counter.bounded and key is not OVERFLOW)
+        self._states.put(key, held, op.counter.bounded and key is not op.counter.overflow)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         """Leases do not outlive the process that granted them: it also served their requests."""
