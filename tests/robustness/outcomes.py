@@ -102,6 +102,8 @@ MALFORMED: Final[Table] = {
     "empty name": ("reset", "grpc 13", "closed"),
     "lying content-length": ("reset", "grpc 0", "reset"),
     "20 KiB of headers": ("http 431", "grpc 0", "reset"),
+    # grpcio is given 16 KiB as its bound, soft and hard, and reads 200 all the same.
+    "200 KiB of headers": ("closed", "grpc 0", "closed"),
     "100 headers": ("http 431", "grpc 0", "reset"),
 }
 """The connection is closed, the stream is reset, the call is answered, or nothing comes.
@@ -134,3 +136,37 @@ SLOW: Final[dict[str, tuple[float | None, float | None, float | None]]] = {
 
 What stays costs one of the connections that `transports` bounds (1,024), and no memory to speak of.
 """
+
+PASSES: Final = ("passes", "passes", "passes")
+INTEROP: Final[Table] = {
+    "empty_unary": PASSES,
+    "large_unary": PASSES,
+    "custom_metadata": PASSES,
+    "status_code_and_message": PASSES,
+    "special_status_message": PASSES,
+    "unimplemented_method": PASSES,
+    "unimplemented_service": PASSES,
+    "timeout_on_sleeping_server": PASSES,
+    "cancel_after_begin": PASSES,
+    # The suite allows either; Envoy never compresses.
+    "client_compressed_unary": ("UNIMPLEMENTED", "inflated", "UNIMPLEMENTED"),
+    "rpc_soak": PASSES,
+    "channel_soak": PASSES,
+}
+
+BOUNDS: Final[Table] = {
+    # By the weakness that the row is there to find.
+    "no body bound": ("RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"),
+    "no header bound": MALFORMED["200 KiB of headers"],
+    "health not drained": ("NOT_SERVING", "NOT_SERVING", "NOT_SERVING"),
+    "GOAWAY without waiting": ("grpc 0", "grpc 0", "grpc 0"),
+}
+PLANTED: Final[Table] = {
+    "no body bound": ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+    "no header bound": ("grpc 0", "grpc 0", "grpc 0"),
+    "health not drained": ("SERVING", "SERVING", "SERVING"),
+    "GOAWAY without waiting": ("grpc none", "grpc 14", "grpc none"),
+}
+"""What the same rows end in once the weakness is there."""
+UNNOTICED: Final = {("no header bound", "grpcio")}
+"""Weaknesses that a transport has anyway."""

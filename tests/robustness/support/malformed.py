@@ -23,8 +23,10 @@ from tests.robustness.support.frames import (
 from tests.rpc.support.calls import METHOD, one
 from tests.rpc.support.raw_http2 import Pairs, grpc_headers
 
-_QUESTION: Final = one("api_key=a").SerializeToString()
-MESSAGE: Final = frame(frames.DATA, END_STREAM, 1, b"\0" + len(_QUESTION).to_bytes(4) + _QUESTION)
+QUESTION: Final = one("api_key=a").SerializeToString()
+MESSAGE: Final = frame(frames.DATA, END_STREAM, 1, b"\0" + len(QUESTION).to_bytes(4) + QUESTION)
+
+_PART: Final = 16_000
 
 
 def _settings(name: int, value: int) -> bytes:
@@ -32,7 +34,14 @@ def _settings(name: int, value: int) -> bytes:
 
 
 def _call(pairs: Pairs) -> bytes:
-    return HELLO + headers(1, frames.block(pairs)) + MESSAGE
+    block = frames.block(pairs)
+    parts = [block[at : at + _PART] for at in range(0, len(block), _PART)]
+    kinds = [frames.HEADERS] + [frames.CONTINUATION] * len(parts)
+    flags = [0] * (len(parts) - 1) + [END_HEADERS]
+    sent = (
+        frame(kind, flag, 1, part) for kind, flag, part in zip(kinds, flags, parts, strict=False)
+    )
+    return HELLO + b"".join(sent) + MESSAGE
 
 
 def _with(*pairs: tuple[str, str], **changes: str | None) -> bytes:
@@ -95,5 +104,6 @@ MALFORMED: Final[dict[str, bytes]] = {
     "empty name": _with(("", "a")),
     "lying content-length": _with(("content-length", "3")),
     "20 KiB of headers": _with(("x-a", "a" * 8_000), ("x-b", "b" * 8_000), ("x-c", "c" * 4_000)),
+    "200 KiB of headers": _with(*((f"x-{index}", "a" * 8_000) for index in range(25))),
     "100 headers": _with(*((f"x-{index}", "1") for index in range(100))),
 }

@@ -78,6 +78,10 @@ class Peer:
             return f"http {self.fields[':status']}"
         return "reset" if self.resets else "silence"
 
+    async def until_answered(self, seconds: float) -> None:
+        """Wait for a gRPC status, or the end of the connection."""
+        await self._until(lambda: self.closed or "grpc-status" in self.fields, seconds)
+
     async def cut_off_within(self, seconds: float) -> bool:
         """Say whether the server ends the connection in time."""
         await self._until(lambda: self.is_cut_off, seconds)

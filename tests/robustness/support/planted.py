@@ -1,0 +1,115 @@
+"""Limiters with something planted: a test service, or a weakness that its row has to find.
+
+`program` is what `run_limiter` runs. On pyvoy a process is two programs, one before Envoy and one
+within; both get the plant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.robustness.support import testing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT: Final = Path(__file__).parents[3]
+VARIABLE: Final = "TESTS_PLANTED"
+
+
+def program(name: str) -> str:
+    """Return Python that runs the command line with a plant."""
+    return (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"from tests.robustness.support import planted; planted.main({name!r})"
+    )
+
+
+def main(name: str) -> None:
+    """Run the command line."""
+    os.environ[VARIABLE] = name
+    _module("cli.inside_envoy").APPLICATION = f"{__package__}.inside:application"
+    plant(name)
+    _module("__main__").main()
+
+
+def plant(name: str) -> None:
+    """Change what the limiter is made of."""
+    PLANTS[name]()
+
+
+def _module(name: str) -> Any:  # noqa: ANN401 - a module whose parts are to be replaced
+    return importlib.import_module(f"ratelimitd.{name}")
+
+
+def _test_service() -> None:
+    """Mount gRPC's test service beside our own."""
+    reflection = _module("rpc.reflection")
+    register = reflection.register
+
+    def both(handlers: Any, names: Any) -> None:  # noqa: ANN401
+        register(handlers, names)
+        testing.register(handlers)
+
+    reflection.register = both
+
+
+def _no_body_bound() -> None:
+    """Take any body: the bounds of the adapter, of h2corn and of grpcio are gone."""
+    app = _module("app")
+    app.Service.application = lambda self: app.GrpcApplication(self.handlers.paths(), 1 << 30)
+    _module("transports.h2corn")._BODY = 1 << 30
+    _set_options("grpc.max_receive_message_length")
+
+
+def _no_header_bound() -> None:
+    """Take any headers."""
+    bounds = ("h2_max_header_list_size", "h2_max_header_block_size", "limit_request_head_size")
+    _module("transports.h2corn").BOUNDS.update(dict.fromkeys(bounds, 1 << 20))
+    _set_options("grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
+    config = _module("transports.pyvoy_config")
+    ours = config._typed
+
+    def generous(name: str, kind: str, **fields: Any) -> Any:  # noqa: ANN401
+        if "max_request_headers_kb" in fields:
+            fields["max_request_headers_kb"] = 1024
+        return ours(name, kind, **fields)
+
+    config._typed = generous
+
+
+def _health_not_drained() -> None:
+    """Say SERVING to the end."""
+    _module("rpc.health").Health.drain = lambda _: None
+
+
+def _goaway_without_waiting() -> None:
+    """Stop without a grace: whatever is under way is cut."""
+    service = _module("app").Service
+    stop = service.stop
+
+    async def at_once(self: Any, grace: float = 0) -> None:  # noqa: ANN401
+        await stop(self, grace=0 * grace)
+
+    service.stop = at_once
+    _module("transports.h2corn").BOUNDS["timeout_graceful_shutdown"] = 0.1  # it drains by itself
+
+
+def _set_options(*names: str) -> None:
+    module = _module("transports.grpcio")
+    module._OPTIONS = (
+        *(option for option in module._OPTIONS if option[0] not in names),
+        *((name, 1 << 30) for name in names),
+    )
+
+
+PLANTS: Final[dict[str, Callable[[], None]]] = {
+    "a test service": _test_service,
+    "no body bound": _no_body_bound,
+    "no header bound": _no_header_bound,
+    "health not drained": _health_not_drained,
+    "GOAWAY without waiting": _goaway_without_waiting,
+}
