@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd import keys
 from ratelimitd.memo import Memo
-from ratelimitd.model import Counter, Descriptor, Limit, Meter, MeterKind, Override, Subject
+from ratelimitd.model import (
+    OVERFLOW,
+    Counter,
+    Descriptor,
+    Limit,
+    Meter,
+    MeterKind,
+    Override,
+    Subject,
+)
 from ratelimitd.policy.effective import effective_limits
 from ratelimitd.policy.glob import matches
 from ratelimitd.policy.spec import DEFAULT_METER, Policy, Record, Verdict
@@ -212,7 +221,11 @@ class Matcher:
             else:
                 parts.append(values.get(name))
                 bounded = bounded or name not in self.policy.attributes
-        return Counter(family, self._hasher.counter_key(parts), bounded=bounded)
+        overflow = OVERFLOW
+        if caller.record is not None:  # who invents entries under a registered key crowds only itself
+            overflow = b"%b@%b" % (OVERFLOW, caller.subject.hex().encode())
+        key = self._hasher.counter_key(parts)
+        return Counter(family, key, bounded=bounded, overflow=overflow)
 
 
 def overriding(override: Override, meter: Meter) -> Limit:
