@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from tests.architecture.source import ROOT
+from tests.e2e.support.cli import ratelimitd
+from tests.e2e.support.deployment import Config, patient_config
+from tests.e2e.support.edge import run_edge
 from tests.e2e.support.limiter import Limiter, run_limiter
+from tests.e2e.support.promised import bearer
 from tests.rpc.support.secure import (
+    agreed_on,
+    borne_in_silence,
     clients,
     failures_while_replaced,
-    handshake,
     shown,
-    trusting,
     verdict,
+    versions,
 )
 from tests.rpc.support.serving import POLICY
 from tests.support.certificates import Authority, Mount
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+TRANSPORTS = ("h2corn", "grpcio", "pyvoy")
+IN_DOCS = re.compile(r"```yaml\n# The cluster `limiter`, one more key.*?\n(.*?)```", re.DOTALL)
 OURS, OTHERS = Authority(), Authority()
 SERVER = OURS.issue()
 GOOD, STRANGERS = clients(OURS, OTHERS)
@@ -48,9 +57,21 @@ async def test_pyvoy_answers_clients_of_our_authority_only(mutual: Limiter) -> N
     found = {name: await verdict(mutual.address, pems) for name, pems in STRANGERS.items()}
     assert found == dict.fromkeys(STRANGERS, "UNAVAILABLE")
     assert await verdict(mutual.address, GOOD) == "answered"
-    agreed = await handshake(mutual.address, trusting(OURS.client()))
-    assert agreed == ("TLSv1.3", "h2", SERVER.der)
     assert await mutual.terminate() == 0
+
+
+async def test_pyvoy_speaks_new_tls_and_http_2_only(tmp_path: Path) -> None:
+    """And whoever connects and says nothing is sent away."""
+    flags = Mount(tmp_path / "tls", SERVER).flags
+    async with run_limiter(POLICY, transport="pyvoy", flags=flags) as limiter:
+        assert await versions(limiter.address, GOOD) == {
+            "TLSv1": None,
+            "TLSv1_1": None,
+            "TLSv1_2": ("TLSv1.2", "h2", SERVER.der),
+            "TLSv1_3": ("TLSv1.3", "h2", SERVER.der),
+        }
+        assert await agreed_on(limiter.address, GOOD, "http/1.1") is None
+        assert 4 < await borne_in_silence(limiter.address) < 9
 
 
 async def test_pyvoy_shows_a_new_certificate_and_fails_no_call(
@@ -60,8 +81,103 @@ async def test_pyvoy_shows_a_new_certificate_and_fails_no_call(
     assert await shown(mutual.address, OURS.client()) == SERVER.der
     assert await failures_while_replaced(mutual.address, mount, OURS, GOOD) == 0
     newest = ssl.PEM_cert_to_DER_cert(mount.tls.cert.read_text())
-    end = time.monotonic() + 5
-    while await shown(mutual.address, OURS.client()) != newest:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
     assert newest != SERVER.der
+    await until_shown(mutual, newest)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return once something holds: Envoy looks at its files when it comes to it."""
+    async with asyncio.timeout(5):
+        while not await holds():  # noqa: ASYNC110 - Envoy sets no event of ours
+            await asyncio.sleep(0.05)
+
+
+async def until_shown(limiter: Limiter, der: bytes) -> None:
+    """Return once a certificate is shown."""
+
+    async def is_shown() -> bool:
+        return await shown(limiter.address, OURS.client()) == der
+
+    await until(is_shown)
+
+
+async def test_pyvoy_does_not_take_what_it_cannot_use(mutual: Limiter, mount: Mount) -> None:
+    """The old one stays, and the log says why; but an expired one it can use, as documented."""
+    mismatched = OURS.issue()._replace(key=SERVER.key)
+    mount.replace(mismatched)
+    await until(lambda: asyncio.to_thread(complained, mutual))
+    assert await shown(mutual.address, OURS.client()) == SERVER.der
+    better = OURS.issue()
+    mount.replace(better)
+    await until_shown(mutual, better.der)
+    mount.replace(OURS.issue(lasts=0))
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        await until_shown(mutual, b"")
+
+
+def complained(limiter: Limiter) -> bool:
+    """Say whether Envoy has written why it does not take a certificate."""
+    return "envoy: Failed to reload certificates" in limiter.log.read_text("utf-8")
+
+
+def documented(folder: Path, envoy: Authority, trusted: Authority) -> Config:
+    """Return the shipped configuration with the key that docs/envoy.md adds to its cluster."""
+    (block,) = IN_DOCS.findall((ROOT / "docs/envoy.md").read_text("utf-8"))
+    folder.mkdir()
+    identity = envoy.issue("envoy")
+    files = {"tls.crt": identity.cert, "tls.key": identity.key, "ca.crt": trusted.cert}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    config = patient_config()
+    clusters = {each["name"]: each for each in config["static_resources"]["clusters"]}
+    clusters["limiter"].update(yaml.safe_load(block.replace("/etc/envoy/", f"{folder}/")))
+    return config
+
+
+async def outcomes(limiter: Limiter, config: Config) -> dict[str, int]:
+    """Return what Envoy counts of its calls for three requests that all pass."""
+    async with run_edge(limiter.address, config=config) as edge:
+        for _ in range(3):
+            assert (await edge.request(headers=bearer("demo-team"))).status == 200
+        return await edge.outcomes()
+
+
+ASKED = {"ok": 3}
+UNLIMITED = {"error": 3, "failure_mode_allowed": 3}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_envoy_asks_over_mutual_tls_as_documented(transport: str, tmp_path: Path) -> None:
+    """The text of docs/envoy.md in the shipped configuration; strangers get no answer."""
+    mount = Mount(tmp_path / "tls", OURS.issue("ratelimitd"), client_ca=OURS.cert)
+    as_documented = documented(tmp_path / "envoy", OURS, OURS)
+    strangers = {
+        "plaintext": patient_config(),
+        "a client of another authority": documented(tmp_path / "1", OTHERS, OURS),
+        "a client that trusts another": documented(tmp_path / "2", OURS, OTHERS),
+    }
+    async with run_limiter(transport=transport, flags=mount.flags) as limiter:
+        assert await outcomes(limiter, as_documented) == ASKED
+        found = {name: await outcomes(limiter, config) for name, config in strangers.items()}
+        assert found == dict.fromkeys(strangers, UNLIMITED)
+
+
+async def test_envoy_does_not_ask_a_limiter_of_another_name(tmp_path: Path) -> None:
+    """Though its certificate is of the same authority."""
+    mount = Mount(tmp_path / "tls", OURS.issue("elsewhere"), client_ca=OURS.cert)
+    async with run_limiter(flags=mount.flags) as limiter:
+        assert await outcomes(limiter, documented(tmp_path / "envoy", OURS, OURS)) == UNLIMITED
+
+
+async def test_decide_speaks_tls(tmp_path: Path) -> None:
+    """With the authority's file, and a certificate of its own where one is demanded."""
+    mount = Mount(tmp_path / "tls", SERVER, client_ca=OURS.cert)
+    own = Mount(tmp_path / "own", OURS.issue("operator"), client_ca=OURS.cert)
+    ca = ("--tls-ca", own.tls.client_ca)
+    pair = ("--tls-cert", own.tls.cert, "--tls-key", own.tls.key)
+    async with run_limiter(flags=mount.flags) as limiter:
+        for flags, status in (((*ca, *pair), 0), (ca, 69), ((), 69)):
+            asking = ("decide", "--target", limiter.address, *flags, "api_key=demo-team")
+            done = await asyncio.to_thread(ratelimitd, *asking)
+            assert done.returncode == status, done.stderr
+            assert ("--tls-ca" in done.stderr) is (status == 69)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import ssl
-import time
 import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.rpc.support.secure import (
+    agreed_on,
+    borne_in_silence,
     clients,
     failures_while_replaced,
     handshake,
+    of_version,
     shown,
-    trusting,
     verdict,
+    versions,
 )
 from tests.rpc.support.serving import TRANSPORTS, running
 from tests.support.certificates import HOST, Authority, Mount
@@ -89,23 +90,14 @@ async def test_a_server_whose_certificate_is_for_another_name_is_not_trusted(
         assert await verdict(service.addresses["grpc"][0], GOOD) == "UNAVAILABLE"
 
 
-def of_version(version: ssl.TLSVersion) -> ssl.SSLContext:
-    """Return a client of exactly one version, however weak."""
-    context = trusting(GOOD)
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        context.minimum_version = context.maximum_version = version
-    return context
-
-
 async def test_tls_1_2_and_1_3_are_spoken_and_older_ones_refused(open_to_all: str) -> None:
     """HTTP/2 is agreed on with each."""
-    for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
-        agreed = await handshake(open_to_all, of_version(version))
-        assert agreed == (name, "h2", SERVER.der)
-    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            await handshake(open_to_all, of_version(version))
+    assert await versions(open_to_all, GOOD) == {
+        "TLSv1": None,
+        "TLSv1_1": None,
+        "TLSv1_2": ("TLSv1.2", "h2", SERVER.der),
+        "TLSv1_3": ("TLSv1.3", "h2", SERVER.der),
+    }
 
 
 async def test_a_server_that_speaks_tls_1_1_would_be_found(mount: Mount) -> None:
@@ -118,15 +110,14 @@ async def test_a_server_that_speaks_tls_1_1_would_be_found(mount: Mount) -> None
     server = await asyncio.start_server(lambda *_: None, HOST, 0, ssl=weak)
     async with server:
         address = f"{HOST}:{server.sockets[0].getsockname()[1]}"
-        assert (await handshake(address, of_version(ssl.TLSVersion.TLSv1_1))).version == "TLSv1.1"
+        assert (
+            await handshake(address, of_version(GOOD, ssl.TLSVersion.TLSv1_1))
+        ).version == "TLSv1.1"
 
 
 async def test_nothing_but_http_2_is_agreed_on(open_to_all: str) -> None:
     """Whoever offers HTTP/1.1 only is refused, or is told of no agreement."""
-    agreed = None
-    with contextlib.suppress(ssl.SSLError, ConnectionError):
-        agreed = (await handshake(open_to_all, trusting(GOOD, ["http/1.1"]))).protocol
-    assert agreed is None
+    assert await agreed_on(open_to_all, GOOD, "http/1.1") is None
 
 
 async def test_who_connects_and_says_nothing_is_sent_away(mount: Mount, tmp_path: Path) -> None:
@@ -136,14 +127,7 @@ async def test_who_connects_and_says_nothing_is_sent_away(mount: Mount, tmp_path
         folder = tmp_path / transport
         folder.mkdir()
         async with running(transport, folder, tls=mount.tls) as service:
-            host, _, port = service.addresses["grpc"][0].rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            start = time.monotonic()
-            with contextlib.suppress(ConnectionError):
-                async with asyncio.timeout(20):
-                    await reader.read()
-            writer.close()
-            return time.monotonic() - start
+            return await borne_in_silence(service.addresses["grpc"][0])
 
     for waited in await asyncio.gather(*map(silence, TRANSPORTS)):
         assert 4 < waited < 9

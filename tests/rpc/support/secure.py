@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+import time
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import grpc.aio
@@ -100,3 +103,41 @@ async def handshake(address: str, context: ssl.SSLContext) -> Agreed:
 async def shown(address: str, pems: Pems) -> bytes | None:
     """Return the certificate that whoever connects now is shown."""
     return (await handshake(address, trusting(pems))).cert
+
+
+def of_version(pems: Pems, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """Return a client of exactly one version, however weak."""
+    context = trusting(pems)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+async def versions(address: str, pems: Pems) -> dict[str, Agreed | None]:
+    """Return what each version of TLS ends in; None where it is refused."""
+    found: dict[str, Agreed | None] = {}
+    for name in ("TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3"):
+        found[name] = None
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            found[name] = await handshake(address, of_version(pems, ssl.TLSVersion[name]))
+    return found
+
+
+async def agreed_on(address: str, pems: Pems, *protocols: str) -> str | None:
+    """Offer protocols, and return the one that is agreed on; None also where it is refused."""
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        return (await handshake(address, trusting(pems, protocols))).protocol
+    return None
+
+
+async def borne_in_silence(address: str) -> float:
+    """Connect, say nothing, and return the seconds until that ends."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    start = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(2 * PATIENCE):
+            await reader.read()
+    writer.close()
+    return time.monotonic() - start
