@@ -170,3 +170,11 @@ PLANTED: Final[Table] = {
 """What the same rows end in once the weakness is there."""
 UNNOTICED: Final = {("no header bound", "grpcio")}
 """Weaknesses that a transport has anyway."""
+
+KEPT, LOST = "kept", "lost"
+ABORTS: Final[Table] = {
+    # h2corn ends a connection at 200 resets in 10 s, and that cannot be set.
+    "as shipped": (LOST, KEPT, KEPT),
+    "3 ms a decision": (LOST, KEPT, KEPT),
+}
+"""Envoy's connections to the limiter, while 500 of its clients a second go away unanswered."""

@@ -6,6 +6,7 @@ within; both get the plant.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 from pathlib import Path
@@ -98,6 +99,25 @@ def _goaway_without_waiting() -> None:
     _module("transports.h2corn").BOUNDS["timeout_graceful_shutdown"] = 0.1  # it drains by itself
 
 
+def _slow_decisions() -> None:
+    """Answer after 3 ms, as with a store behind a network that is busy."""
+    rpc = _module("rpc.ratelimit")
+    register = rpc.register
+
+    def slowly(handlers: Any, *more: Any) -> None:  # noqa: ANN401
+        register(handlers, *more)
+        methods = handlers.services[rpc.SERVICE]
+        quick = methods["ShouldRateLimit"]
+
+        async def slow(request: Any, context: Any) -> Any:  # noqa: ANN401
+            await asyncio.sleep(0.003)
+            return await quick.behavior(request, context)
+
+        methods["ShouldRateLimit"] = quick._replace(behavior=slow)
+
+    rpc.register = slowly
+
+
 def _set_options(*names: str) -> None:
     module = _module("transports.grpcio")
     module._OPTIONS = (
@@ -108,6 +128,7 @@ def _set_options(*names: str) -> None:
 
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     "a test service": _test_service,
+    "3 ms a decision": _slow_decisions,
     "no body bound": _no_body_bound,
     "no header bound": _no_header_bound,
     "health not drained": _health_not_drained,

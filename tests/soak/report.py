@@ -1,0 +1,124 @@
+"""Makes docs/reliability.md of what the long runs measured, beside the best that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench import machine
+from tests.robustness import outcomes
+from tests.robustness.outcomes import TRANSPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tests.robustness.support.aborts import Storm
+    from tests.robustness.support.attack import Figures
+
+PLACE: Final = Path(__file__).parents[2] / "docs/reliability.md"
+HEAD: Final = """\
+# What hostile clients can do to each transport
+
+Written by `make soak`; the outcomes are those of `tests/robustness/outcomes.py`, which `make test`
+asserts on every transport, each a process of its own. Nothing is skipped. Measured on:
+{machine}.
+"""
+FLOODS: Final = """
+## Floods
+One peer sends up to 1 MB/s. *Cut*: the server ended the connection; *open*: it was borne. Then the
+limiter's CPU a frame, what its memory grew by, and the p99 of a bystander's calls beside the flood
+as a multiple of its p99 just before (bystander and flood share the machine's cores with the
+limiter; under 3 is the aim).
+
+Reference: Envoy's own 53 flood tests, all of which end in a closed connection; h2corn measured
+before we bounded it: 0.5 to 3.4 µs a frame, up to 68 KiB, never closed but for rapid resets.
+"""
+ABORTS: Final = """
+## Clients of Envoy that go away
+{rate} aborts a second through one Envoy worker. What counts: connections to the limiter that ended
+(aim: 0) and calls that failed by it, bystanders' among them (aim: 0, as in the quiet run).
+Reference: none by grpcio; h2corn with 3 ms decisions lost 24 connections in 20 s at 423 a second.
+"""
+OTHERS: Final = """
+## Everything else
+Without figures; references: gRPC's own servers pass all of the interop suite, and end the
+connection at each of the 23 wrong prefaces.
+"""
+SLOW: Final = """
+## Peers that take their time
+Seconds until the call or the connection is ended; `-`: not within 12 s.
+"""
+
+
+def table(first: str, rows: Mapping[str, Iterable[object]]) -> str:
+    """Return a table with a column for each transport."""
+    lines = [(first, *TRANSPORTS), ("---",) * 4, *((row, *cells) for row, cells in rows.items())]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def flood(figures: Figures) -> str:
+    """Return a cell."""
+    return (
+        f"{figures.ending}, {figures.cpu_us:.1f} µs, {figures.grown:+,} KiB, "
+        f"×{figures.beside / figures.quiet:.1f} ({figures.beside * 1e3:.1f} ms)"
+    )
+
+
+def storm(seen: Storm) -> str:
+    """Return a cell."""
+    return (
+        f"{seen.closed} closed, {seen.errors} errors "
+        f"({seen.aborts:,} aborts, {seen.resets:,} resets, {seen.served:,} served)"
+    )
+
+
+def _others() -> dict[str, list[str]]:
+    """Return the rows that `make test` asserts, counted."""
+    cases = [outcomes.column(outcomes.INTEROP, name).values() for name in TRANSPORTS]
+    malformed = [list(outcomes.column(outcomes.MALFORMED, name).values()) for name in TRANSPORTS]
+    kinds = ("closed", "reset", "silence")
+    return {
+        "gRPC's unary interop cases (an UNIMPLEMENTED compression passes)": [
+            f"{len(column)}/12" for column in cases
+        ],
+        "wrong prefaces closed at once": [
+            f"{outcomes.SHORT_PREFACES[name]}/23" for name in TRANSPORTS
+        ],
+        f"malformed peers ({len(outcomes.MALFORMED)}), all survived": [
+            ", ".join(f"{column.count(kind)} {kind}" for kind in kinds) for column in malformed
+        ],
+        **{f"found by its row: {row}": _found(row) for row in outcomes.BOUNDS},
+    }
+
+
+def _found(row: str) -> list[str]:
+    pairs = zip(outcomes.BOUNDS[row], outcomes.PLANTED[row], strict=True)
+    return [f"{sound}; planted: {planted}" for sound, planted in pairs]
+
+
+def write(
+    floods: Mapping[str, Mapping[str, Figures]],
+    storms: Mapping[str, Mapping[str, Storm]],
+    rate: int,
+) -> None:
+    """Write the document: row to transport to figures."""
+    slow = {
+        row: ["-" if each is None else each for each in waits]
+        for row, waits in outcomes.SLOW.items()
+    }
+    parts = (
+        HEAD.format(machine=machine.describe()),
+        FLOODS,
+        "\n",
+        table("flood", {row: [flood(each[t]) for t in TRANSPORTS] for row, each in floods.items()}),
+        ABORTS.format(rate=rate),
+        "\n",
+        table("limiter", {row: [storm(e[t]) for t in TRANSPORTS] for row, e in storms.items()}),
+        OTHERS,
+        "\n",
+        table("row", _others()),
+        SLOW,
+        "\n",
+        table("peer", slow),
+    )
+    PLACE.write_text("".join(parts), "utf-8")

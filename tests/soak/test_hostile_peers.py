@@ -1,0 +1,72 @@
+"""The rows of tests/robustness, long enough for figures; writes docs/reliability.md at the end.
+
+Bounded: some five minutes. A row that ends otherwise than in the table fails, and then nothing is
+written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.e2e.support.limiter import AS_SHIPPED, run_limiter
+from tests.robustness import outcomes
+from tests.robustness.outcomes import CUT, TRANSPORTS
+from tests.robustness.support import aborts, planted
+from tests.robustness.support.attack import attack
+from tests.robustness.support.floods import FLOODS
+from tests.robustness.support.watched import POLICY, bystander
+from tests.soak import report
+
+if TYPE_CHECKING:
+    from tests.robustness.support.aborts import Storm
+    from tests.robustness.support.attack import Figures
+
+FLOOD_SECONDS = 1.5
+STORMS: Final = {
+    "as shipped": (AS_SHIPPED, 30),
+    "3 ms a decision": (planted.program("3 ms a decision"), 10),
+}
+floods: Final[dict[str, dict[str, Figures]]] = defaultdict(dict)
+storms: Final[dict[str, dict[str, Storm]]] = defaultdict(dict)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_floods(transport: str) -> None:
+    """Every flood ends as the table says, and nobody else's call fails."""
+    async with (
+        run_limiter(POLICY, transport=transport) as limiter,
+        bystander(limiter.address) as someone,
+    ):
+        for row, flood in FLOODS.items():
+            cut = outcomes.of(outcomes.FLOODS, row, transport) == CUT
+            figures = await attack(limiter, someone, flood, FLOOD_SECONDS, cut=cut)
+            floods[row][transport] = figures
+            print(transport, row, report.flood(figures))
+    found = {row: each[transport].ending for row, each in floods.items()}
+    assert found == outcomes.column(outcomes.FLOODS, transport)
+    assert someone.failures == 0
+
+
+@pytest.mark.parametrize("row", STORMS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_aborts(transport: str, row: str) -> None:
+    """The connections that all callers share are kept, or lost, as the table says."""
+    program, seconds = STORMS[row]
+    quiet = await aborts.storm(transport, program, 2, aborting=False)
+    assert (quiet.closed, quiet.errors, quiet.odd) == (0, 0, 0)
+    seen = await aborts.storm(transport, program, seconds)
+    storms[row][transport] = seen
+    print(transport, row, report.storm(seen))
+    assert seen.odd == 0
+    assert seen.ending == outcomes.of(outcomes.ABORTS, row, transport)
+
+
+def test_the_report_is_written() -> None:
+    """Of whole tables only."""
+    assert all(set(each) == set(TRANSPORTS) for each in floods.values())
+    assert all(set(each) == set(TRANSPORTS) for each in storms.values())
+    assert (set(floods), set(storms)) == (set(FLOODS), set(STORMS))
+    report.write(floods, storms, aborts.RATE)
