@@ -72,7 +72,9 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         free = tuple(Part(()) for _ in question.descriptors)
         return Call(generation, (), free, (), (), (), (), (UNKNOWN_DOMAIN,), "", False)
     readings = [matcher.read(descriptor) for descriptor in question.descriptors]
-    refused = [_refused(*pair) for pair in zip(question.descriptors, readings, strict=True)]
+    named = not all(reading.plan.keyless for reading in readings)
+    pairs = zip(question.descriptors, readings, strict=True)
+    refused = [_refused(*pair, named=named) for pair in pairs]
     refusal = next((r.plan.refusal for r, no in zip(readings, refused, strict=True) if no), "")
     ops: list[Op] = []
     parts: list[Part] = []
@@ -99,8 +101,14 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
 
 
-def _refused(descriptor: Descriptor, reading: Reading) -> bool:
-    """Say whether a descriptor asks for something that its key may not have; reports do not ask."""
+def _refused(descriptor: Descriptor, reading: Reading, *, named: bool) -> bool:
+    """Say whether a descriptor asks for something that its key may not have; reports do not ask.
+
+    Whether a key is missing is the call's matter: where another descriptor names the subject, one
+    that does not (the address's) is not refused for it.
+    """
+    if named and reading.plan.keyless:
+        return False
     if reading.plan.fate is not Fate.REFUSED or reading.done or descriptor.negative:
         return False
     meter = reading.plan.meter

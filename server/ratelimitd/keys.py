@@ -30,6 +30,11 @@ def to_bytes(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape")
 
 
+def too_long(value: str) -> bool:
+    """Say whether a value is over `LONGEST_VALUE` bytes, so that no rule gets to see it."""
+    return len(value) * 4 > LONGEST_VALUE and len(to_bytes(value)) > LONGEST_VALUE
+
+
 def escape(value: bytes) -> bytes:
     """Return printable ASCII that no other value shares and that contains no separator."""
     if not value.translate(None, _PLAIN):
@@ -73,12 +78,9 @@ class Hasher:
 
     def bounded_value(self, value: str) -> str:
         """Return the value, or a keyed digest of it where it is over `LONGEST_VALUE` bytes."""
-        if len(value) * 4 <= LONGEST_VALUE:
+        if not too_long(value):
             return value
-        sent = to_bytes(value)
-        if len(sent) <= LONGEST_VALUE:
-            return value
-        return "digest:" + self._digest(b"value", sent).hex()
+        return "digest:" + self._digest(b"value", to_bytes(value)).hex()
 
     def counter_key(self, values: Sequence[str | bytes | None]) -> bytes:
         """Spell the values of a limit's `per`, in its order; absent (None) is not empty.

@@ -32,6 +32,7 @@ def keys(policy: Policy, *entries: str) -> list[bytes]:
         "Bearer   demo-pro",
         "  Bearer demo-pro \t",
         "Bearer \tdemo-pro",
+        "Bearer\tdemo-pro",
         "demo-pro",
         " demo-pro ",
     ],
@@ -41,10 +42,19 @@ def test_the_scheme_is_taken_off_whatever_its_spelling(value: str) -> None:
     assert keys(agent_api(), f"api_key={value}")[0] == HASHER.key("demo-pro")
 
 
-@pytest.mark.parametrize("value", ["Basic demo-pro", "Bearerdemo-pro", "demo-pro x"])
-def test_another_scheme_is_part_of_another_key(value: str) -> None:
-    """What is no `Bearer KEY` is nobody's registered key."""
+@pytest.mark.parametrize("value", ["Bearerdemo-pro", "demo-pro\u00a0x", "Basic:demo-pro"])
+def test_one_word_is_a_key_whatever_it_looks_like(value: str) -> None:
+    """Only what stands before a space or a tab is a scheme."""
     assert keys(agent_api(), f"api_key={value}")[0] == HASHER.key(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer demo-pro x0", "Bearer\tdemo-pro\tx1", "demo-pro x", "Basic demo-pro", "x Bearer k"],
+)
+def test_more_words_than_a_scheme_and_a_key_are_no_key(value: str) -> None:
+    """An API that honours one of the words would else have a new free key for each other one."""
+    assert keys(agent_api(), f"api_key={value}")[0] == HASHER.address(None)
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "bearer ", "Bearer  \t ", "   "])

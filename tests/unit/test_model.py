@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from ratelimitd.model import MAX_COUNT, Algorithm, Limit, Meter, MeterKind, Standing, Unit, Window
+from ratelimitd.model import (
+    MAX_COUNT,
+    Algorithm,
+    Descriptor,
+    Limit,
+    Meter,
+    MeterKind,
+    Standing,
+    Unit,
+    Window,
+)
 from tests.support.ops import (
     CONCURRENT,
     DAY,
@@ -23,6 +33,12 @@ from tests.support.ops import (
 def limit(changes: dict[str, Any]) -> Limit:
     """Return a plain limit with some fields changed."""
     return replace(fixed(1), **changes)
+
+
+def test_a_descriptor_shows_none_of_its_values() -> None:
+    """They may be API keys, and a traceback or a log line shows a descriptor so."""
+    descriptor = Descriptor(entries=(("api_key", "sk-live-4f9a"),), hits=3)
+    assert repr(descriptor) == "Descriptor(hits=3, negative=False, override=None)"
 
 
 def test_a_meter_has_a_name() -> None:

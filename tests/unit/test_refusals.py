@@ -133,6 +133,37 @@ def test_deny_refuses_strangers_and_the_keyless(rule: SubjectRule, entry: str, w
     assert (decision.allowed, decision.refusal) == (False, f"API key is {why}")
 
 
+ADDRESS = describe("meter=requests", "remote_address=10.0.0.1")
+
+
+def test_a_descriptor_without_the_key_is_fine_beside_one_with_it() -> None:
+    """Whether a key is missing is the call's matter: Envoy sends the address again by itself."""
+    limiter = Service(agent_api(subject=SubjectRule(default_tier="free", missing=Verdict.DENY)))
+    decision = limiter.ask(describe("api_key=demo-pro"), ADDRESS)
+    assert (decision.allowed, decision.refusal) == (True, "")
+    assert [status.passes for status in decision.statuses] == [True, True]
+    assert decision.statuses[1].standing is None
+    free = limiter.ask(describe("api_key=k", "route=health"), ADDRESS)
+    assert free.allowed
+
+
+@pytest.mark.parametrize("entry", ["route=invoke", "api_key=", "phase=start"])
+def test_a_call_that_names_no_key_at_all_is_refused(entry: str) -> None:
+    """`missing: deny`: none of its descriptors names the subject, an empty entry included."""
+    limiter = Service(agent_api(subject=SubjectRule(default_tier="free", missing=Verdict.DENY)))
+    decision = limiter.ask(describe(entry), ADDRESS)
+    assert (decision.allowed, decision.refusal) == (False, "API key is missing")
+    assert [status.passes for status in decision.statuses] == [False, False]
+
+
+def test_a_refused_key_is_refused_whatever_stands_beside_it() -> None:
+    """`default_tier: deny` without `missing`: only the stranger's descriptor is refused."""
+    rule = SubjectRule(default_tier=Verdict.DENY, missing=Verdict.DENY)
+    decision = Service(agent_api(subject=rule)).ask(describe("api_key=stranger"), ADDRESS)
+    assert decision.refusal == "API key is not registered"
+    assert [status.passes for status in decision.statuses] == [False, True]
+
+
 @pytest.mark.parametrize("entry", ["api_key=stranger", "route=invoke"])
 def test_allow_frees_strangers_and_the_keyless(entry: str) -> None:
     """They have no limits: nothing is counted, nothing is shown."""

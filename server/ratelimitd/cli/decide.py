@@ -39,6 +39,7 @@ def decide(
 
     faults = values.Faults()
     address = faults.of("--target", values.target, target)
+    faults.of("--domain", values.domain, domain)
     pairs = values.entries(entries, faults)
     if hits is not None and not 0 <= hits <= values.MOST_HITS:
         faults.add(f"--hits {hits}: a number from 0 to {values.MOST_HITS}")

@@ -76,6 +76,13 @@ def entries(texts: Sequence[str], faults: Faults) -> list[tuple[str, str]]:
     return pairs
 
 
+def domain(text: str) -> str:
+    """Return the domain that a question asks about. Raises `SettingsError`."""
+    if not _is_text(text):
+        raise SettingsError("not UTF-8, and no policy's domain")
+    return text
+
+
 def _is_text(text: str) -> bool:
     """Say whether an argument was text: bytes that are not UTF-8 arrive as lone surrogates."""
     return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationInfo
 
+from ratelimitd.keys import LONGEST_VALUE, too_long
 from ratelimitd.model import MeterKind
 from ratelimitd.policy import rates
 from ratelimitd.policy.faults import Report, nearest
@@ -26,8 +27,6 @@ LAST_DAY = 31
 HASH_PATTERN = r"[0-9A-Fa-f]{32}"
 """Of a subject: 16 bytes."""
 CHARGED = (MeterKind.PREPAID.value, MeterKind.POSTPAID.value)
-LONGEST_VALUE = 1024
-"""UTF-8 bytes of an entry's value; what is longer reaches the rules as a digest."""
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 """Of meters, tiers and attributes: fit for URLs, metrics and entries."""
 LIMIT_PATTERN = r"[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?"
@@ -123,13 +122,6 @@ def attribute(value: object, info: ValidationInfo) -> Word | None:
         text = f"This is over {LONGEST_VALUE} bytes; no attribute is that long"
         report_of(info).fault("too-long", word.at, text, width=len(word))
     return word
-
-
-def too_long(text: str) -> bool:
-    """Say whether a value is longer than any that a rule gets to see."""
-    if len(text) * 4 <= LONGEST_VALUE:
-        return False
-    return len(text.encode("utf-8", "surrogateescape")) > LONGEST_VALUE
 
 
 def named(pattern: str, advice: str) -> Check:

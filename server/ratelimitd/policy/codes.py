@@ -64,6 +64,7 @@ MEANING: Final = {
     "never-matches": "a rule that no request can meet",
     "empty-rule": "an exemption without conditions, which would free everything",
     "key-in-per": "the caller's key in `per`, which would write it into the store",
+    "key-in-rule": "the caller's key in `when` or `exempt`, which would write it into the store",
     "key-or-hash": "both `key` and `key_hash`, or neither",
     "duplicate-subject": "the same API key twice",
     "no-own-limits": "a key of a `custom` tier without limits of its own",

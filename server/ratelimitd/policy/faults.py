@@ -7,7 +7,7 @@ lines. Knows neither YAML nor the policy's words; how a fault looks on a termina
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _KEY_VALUE = re.compile(
-    r"""(?<![\w.-])(?:key|'key'|"key")[ \t]*:[ \t]+"""
+    r"""(?i)(?<![\w.-])(?:\w*key|'\w*key'|"\w*key")[ \t]*:[ \t]+"""
     r"""("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]#][^,}\]#]*)"""
 )
-"""`key: …` in a line that may be no YAML at all."""
+"""`key: …` or `api_key: …` in a line that may be no YAML at all."""
 _HIDDEN = "*"
 
 
@@ -78,6 +78,13 @@ class Text:
         """Spans (begin, end) that no message may show: the API keys."""
         self._last = (0, "")
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def hide(self, begin: int, end: int) -> None:
+        """Let no message show this span."""
+        if self.hidden and self.hidden[-1][0] > begin:
+            insort(self.hidden, (begin, end))
+        else:
+            self.hidden.append((begin, end))
 
     def place(self, at: int) -> Place:
         """Return the place of a character by its index."""

@@ -8,6 +8,7 @@ counts.
 from __future__ import annotations
 
 import enum
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd import keys
@@ -24,7 +25,7 @@ from ratelimitd.model import (
 )
 from ratelimitd.policy.effective import effective_limits
 from ratelimitd.policy.glob import matches
-from ratelimitd.policy.spec import DEFAULT_METER, Policy, Record, Verdict
+from ratelimitd.policy.spec import DEFAULT_METER, PATHS, Policy, Record, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,8 @@ PLANS = 32_768
 """Plans per generation of the cache; two generations, about 1 KiB each plan."""
 ADDRESS = "remote_address"
 """The entry that tells callers without a key apart."""
-_PATHS = frozenset({"path", ":path"})
+_SPACE = re.compile(r"[ \t]+")
+"""What may stand between a scheme and its key (RFC 9110's OWS)."""
 _SHORT = keys.LONGEST_VALUE // 4
 """Characters that can never be over `LONGEST_VALUE` bytes."""
 
@@ -63,6 +65,8 @@ class Plan(NamedTuple):
     """Each limit that applies, with the counter it is counted on."""
     refusal: str = ""
     """For REFUSED: what the caller is told."""
+    keyless: bool = False
+    """It names no subject: `missing` says what becomes of it."""
 
 
 class Reading(NamedTuple):
@@ -112,7 +116,7 @@ class Matcher:
             index = self._slots.get(name)
             if index is not None:
                 if values[index] is None:
-                    values[index] = value.partition("?")[0] if name in _PATHS else value
+                    values[index] = value.partition("?")[0] if name in PATHS else value
                     long = long or len(value) > _SHORT
             elif name in self.policy.attributes:
                 untrusted += 1
@@ -145,14 +149,14 @@ class Matcher:
         values = {name: self._hasher.bounded_value(value) for name, value in values.items()}
         for conditions in self.policy.exempt:
             if self._applies(conditions, values):
-                return Plan(Fate.FREE)
+                return Plan(Fate.FREE, keyless=not api_key)
         caller = self._caller(api_key, values)
         meter = self.policy.meters.get(values.get("meter", DEFAULT_METER))
         if isinstance(caller, Plan):
-            return caller._replace(meter=meter)
+            return caller._replace(meter=meter, keyless=not api_key)
         if meter is None:
             fate = Fate.REFUSED if caller.refusal else Fate.UNKNOWN_METER
-            return Plan(fate, refusal=caller.refusal)
+            return Plan(fate, refusal=caller.refusal, keyless=not api_key)
         limits = caller.limits
         if isinstance(override, Override) and meter.kind is not MeterKind.LEASE:
             limits = (overriding(override, meter),)
@@ -165,16 +169,23 @@ class Matcher:
         )
         if caller.refusal:
             return Plan(Fate.REFUSED, meter, bound, caller.refusal)
-        return Plan(Fate.LIMITED if bound else Fate.FREE, meter, bound)
+        fate = Fate.LIMITED if bound else Fate.FREE
+        return Plan(fate, meter, bound, keyless=not api_key)
 
     def _api_key(self, values: dict[str, str]) -> str:
-        """Return the key that the subject's entry holds, without its scheme; empty if none."""
+        """Return the key that the subject's entry holds, without its scheme; empty if none.
+
+        With a scheme, KEY and SCHEME KEY are all that holds one. An API that takes the second word
+        of anything would honour a key in what is longer, and the rest could be invented at will.
+        """
         rule = self.policy.subject
         value = values.get(rule.entry, "")
-        if rule.scheme:
-            scheme, _, rest = value.strip(" \t").partition(" ")
-            value = rest.strip(" \t") if scheme.lower() == rule.scheme else value.strip(" \t")
-        return value
+        if not rule.scheme:
+            return value
+        first, *rest = _SPACE.split(value.strip(" \t"))
+        if first.lower() == rule.scheme:
+            return rest[0] if len(rest) == 1 else ""
+        return "" if rest else first
 
     def _caller(self, api_key: str, values: dict[str, str]) -> Caller | Plan:
         policy, rule = self.policy, self.policy.subject
@@ -222,7 +233,7 @@ class Matcher:
                 parts.append(values.get(name))
                 bounded = bounded or name not in self.policy.attributes
         overflow = OVERFLOW
-        if caller.record is not None:  # who invents entries under a registered key crowds only itself
+        if caller.record is not None:  # a known key that invents entries crowds only itself
             overflow = b"%b@%b" % (OVERFLOW, caller.subject.hex().encode())
         key = self._hasher.counter_key(parts)
         return Counter(family, key, bounded=bounded, overflow=overflow)

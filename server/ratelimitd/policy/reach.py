@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimitd.policy.checks import LONGEST_VALUE, too_long, width_of
+from ratelimitd.keys import LONGEST_VALUE, too_long
+from ratelimitd.policy.checks import width_of
 from ratelimitd.policy.glob import matches
-from ratelimitd.policy.spec import CONTROL_ENTRIES, DEFAULT_METER
+from ratelimitd.policy.spec import CONTROL_ENTRIES, DEFAULT_METER, PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Conditions = tuple[tuple[str, str], ...]
 
-PATHS = frozenset({"path", ":path"})
-"""Entries that are matched without their query."""
 _NO_ENTRY = {
     "subject": "`subject` stands in `per` only; match on the entry or on an attribute",
     "lease": "a lease's id is the limiter's own and never the same twice; no rule sees it",
@@ -39,14 +38,17 @@ class Scope(NamedTuple):
 
 
 def check_conditions(scope: Scope, when: Mapping[Word, Word]) -> None:
-    """Report each condition that no value meets, and each that looks at a control entry."""
+    """Report each condition that no value meets, on the caller's key, or on a control entry."""
     for name, pattern in when.items():
         why = _NO_ENTRY.get(name) or _never(name, pattern)
-        if why:
+        if name == scope.entry:
+            scope.report.text.hide(pattern.at, pattern.end)
+            text = "This would write API keys into the store; give such keys a tier or an attribute"
+            scope.report.fault("key-in-rule", name.at, text, width=len(name))
+        elif why:
             scope.report.fault("never-matches", pattern.at, f"This never matches: {why}")
-        elif name in CONTROL_ENTRIES or name == scope.entry:
-            what = "names the caller" if name == scope.entry else "steers the limiter"
-            text = f"`{name}` {what}; rules are better made of other entries"
+        elif name in CONTROL_ENTRIES:
+            text = f"`{name}` steers the limiter; rules are better made of other entries"
             scope.report.warn("control-entry", name.at, text, width=len(name))
 
 

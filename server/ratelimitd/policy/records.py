@@ -110,6 +110,9 @@ class Records:
             if self._scheme != " " and part.key[: len(self._scheme)].lower() == self._scheme:
                 text = "The scheme is taken off before keys are compared; write the key alone"
                 self._report.warn("scheme-in-key", said.at, text, width=len(said))
+            elif self._scheme != " " and (" " in said or "\t" in said):
+                text = "This never matches: with a `scheme`, a key is one word"
+                self._report.fault("never-matches", said.at, text, width=len(said))
         first = self._places.setdefault(subject, said.at)
         if first != said.at:
             text = "The same API key stands above already; remove one of the two"

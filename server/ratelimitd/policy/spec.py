@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL_ENTRIES",
     "DEFAULT_METER",
+    "PATHS",
     "Family",
     "OnStoreFailure",
     "Policy",
@@ -32,6 +33,9 @@ DEFAULT_METER = "requests"
 """The meter of a descriptor that has no `meter` entry."""
 CONTROL_ENTRIES = frozenset({"meter", "lease", "phase"})
 """Entries that steer the limiter; the subject's entry is the fourth."""
+
+PATHS = frozenset({"path", ":path"})
+"""Entries that are matched without their query."""
 
 
 class Verdict(enum.Enum):

@@ -24,6 +24,8 @@ from yaml import (
 )
 from yaml._yaml import CParser
 
+from ratelimitd.policy.hiding import hides_value, shows_name
+
 if TYPE_CHECKING:
     from yaml import Event
 
@@ -42,10 +44,14 @@ _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 class Word(str):
     """A scalar as it was written."""
 
-    __slots__ = ("at", "plain")
+    __slots__ = ("at", "end", "plain", "secret")
 
     at: int
     """Index of its first character in the file."""
+    end: int
+    """Index behind its last one; with quotes, behind them."""
+    secret: bool
+    """It may be an API key, which no message repeats."""
     plain: bool
     """Written without quotes, so that it may be a number, true, false or nothing."""
 
@@ -88,8 +94,9 @@ Node = Word | Table | Items
 def word(text: str, at: int = 0, *, plain: bool = True) -> Word:
     """Return a word; for values that no file holds, the position does not matter."""
     made = Word(text)
-    made.at = at
+    made.at = made.end = at
     made.plain = plain
+    made.secret = False
     return made
 
 
@@ -144,6 +151,8 @@ class _Reader:
         self._count = 0
         """Values so far, aliases unfolded."""
         self._unfolded = 0
+        self._secret = False
+        """What is read now may be an API key."""
 
     def document(self) -> Node | None:
         report, event = self._report, self._next()
@@ -211,7 +220,11 @@ class _Reader:
     def _scalar(self, event: ScalarEvent) -> Word:
         made = Word(event.value)
         made.at = _start(event)
+        made.end = _end(event)
         made.plain = not event.style and event.tag is None
+        made.secret = self._secret
+        if self._secret:
+            self._report.text.hide(made.at, made.end)
         if event.tag is not None:
             self._tag(event)
         return made
@@ -225,15 +238,11 @@ class _Reader:
     def _table(self, event: Event, depth: int) -> Table:
         table = Table(_start(event))
         while not isinstance(start := self._next(), MappingEndEvent):
-            key = self._node(start, depth + 1)
-            behind = self._next()
-            value = self._node(behind, depth + 1)
+            key, value = self._pair(start, depth + 1)
             if not isinstance(key, Word) or key.nothing:
                 text = "Left of the colon stands one word; write it without brackets"
                 self._report.fault("bad-key", _start(start), text)
                 continue
-            if key == "key" and isinstance(value, Word):
-                self._report.text.hidden.append((value.at, _end(behind)))
             if key == "<<":
                 text = "YAML 1.2 has no merge keys; write the words out"
                 self._report.fault("merge-key", key.at, text, width=2)
@@ -243,13 +252,27 @@ class _Reader:
                 table[key] = value
         return table
 
+    def _pair(self, start: Event, depth: int) -> tuple[Node, Node]:
+        """Read what stands on both sides of a colon."""
+        secret = self._secret
+        if secret and isinstance(start, ScalarEvent):
+            self._secret = not shows_name(start.value)
+        key = self._node(start, depth)
+        if isinstance(key, Word):
+            self._secret = hides_value(key, below_keys=secret, at_top=depth == 1)
+        value = self._node(self._next(), depth)
+        self._secret = secret
+        return key, value
+
     def _duplicate(self, key: Word, first: Word) -> None:
         text = f"`{printable(key)}` stands twice in one table; remove one of the two"
         self._report.fault("duplicate-key", key.at, text, width=len(key), other=first.at)
 
 
 def printable(text: str, most: int = 60) -> str:
-    """Return text as a message may quote it: one line, no control characters, not too long."""
+    """Return text as a message may quote it: one line, no key, no control characters, not long."""
+    if isinstance(text, Word) and text.secret:
+        return "…"
     shown = "".join(char if char.isprintable() else "�" for char in text[: most + 1])
     return shown if len(shown) <= most else shown[:most] + "…"
 

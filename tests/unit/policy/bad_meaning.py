@@ -118,6 +118,13 @@ RULES = (
         "into the store",
         "subject",
     ),
+    Bad(
+        "key-in-rule",
+        "tiers: {free: {limits: [{meter: requests, rate: 1/hour, when: {§api_key: sk-live-1}}]}}",
+        "into the store",
+    ),
+    Bad("key-in-rule", "exempt: [{§api_key: 'probe-*'}]", "into the store"),
+    Bad("key-in-rule", "exempt: [{§token: x}]\nsubject: {default_tier: free, entry: token}", ""),
     Bad("empty-rule", "exempt: [§{}]", "frees everything"),
     Bad("key-or-hash", f"keys: [{{key: §k, key_hash: {'0' * 32}, tier: free}}]", "write one"),
     Bad("key-or-hash", "keys: [{tier: §free}]", "write one"),
@@ -145,6 +152,11 @@ RULES = (
 )
 
 NEVER = (
+    Bad(
+        "never-matches",
+        "subject: {default_tier: free, scheme: bearer}\nkeys: [{key: §a b, tier: free}]",
+        "one word",
+    ),
     Bad(
         "never-matches",
         f"tiers: {{free: {{limits: [{{meter: tokens, rate: 1/day, when: {{m: §{LONG}}}}}]}}}}",
@@ -194,7 +206,6 @@ NEVER = (
 
 WARNINGS = (
     Bad("control-entry", "exempt: [{§phase: done}]", "steers the limiter"),
-    Bad("control-entry", "exempt: [{§api_key: 'probe-*'}]", "names the caller"),
     Bad(
         "control-entry",
         "tiers: {free: {limits: [{meter: requests, rate: 1/hour, per: [subject, §phase]}]}}",

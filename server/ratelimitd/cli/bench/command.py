@@ -42,6 +42,7 @@ def bench(
 
     faults = values.Faults()
     address = _target(faults, target, allow_remote=allow_remote)
+    faults.of("--domain", values.domain, domain)
     pairs = values.entries(entries, faults)
     load = _load(faults, duration, requests, connections, streams)
     program = _program(faults, generator)
