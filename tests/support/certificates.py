@@ -64,9 +64,13 @@ class Mount:
             (folder / name).symlink_to(Path("..data", name))
         self.tls = Tls(*(folder / name for name in names))
 
-    def replace(self, identity: Identity) -> None:
-        """Put another certificate and its key in the place of those, both at once."""
+    def replace(self, identity: Identity, client_ca: bytes | None = None) -> None:
+        """Put another certificate and its key in the place of those, both at once.
+
+        A client CA, where there is one, stays unless another is given.
+        """
         self._versions += 1
+        self._client_ca = client_ca or self._client_ca
         version = self._folder / f"..{self._versions}"
         version.mkdir()
         (version / "tls.crt").write_bytes(identity.cert)

@@ -34,12 +34,13 @@ def channel(address: str, pems: Pems | None) -> grpc.aio.Channel:
 async def verdict(address: str, pems: Pems | None) -> str:
     """Connect and ask once: `answered`, or the name of the status."""
     async with channel(address, pems) as opened:
-        return await _asked(opened)
+        return await asked(opened)
 
 
-async def _asked(opened: grpc.aio.Channel) -> str:
-    asked = await outcome(Client(opened).ask(one("api_key=large"), timeout=PATIENCE))
-    return asked.code.name if isinstance(asked, Failed) else "answered"
+async def asked(opened: grpc.aio.Channel) -> str:
+    """Ask once: `answered`, or the name of the status."""
+    answer = await outcome(Client(opened).ask(one("api_key=large"), timeout=PATIENCE))
+    return answer.code.name if isinstance(answer, Failed) else "answered"
 
 
 def clients(ours: Authority, others: Authority) -> tuple[Pems, dict[str, Pems | None]]:
@@ -64,7 +65,7 @@ async def failures_while_replaced(
             if number == 10:
                 mount.replace(authority.issue())
             answers.append(await verdict(address, client))
-            answers.append(await _asked(standing))
+            answers.append(await asked(standing))
             await asyncio.sleep(each)
     return len(answers) - answers.count("answered")
 
