@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ratelimitd.model import Question
     from ratelimitd.policy.load import Loaded
     from ratelimitd.settings import Address, Settings
-    from ratelimitd.stores.ports import Counters
+    from ratelimitd.stores.ports import Store
     from ratelimitd.transports.ports import Transport
     from ratelimitd.transports.pyvoy import Host
 
@@ -119,7 +119,7 @@ class Service:
             "grpc": lambda: self._grpc(tuple(map(str, settings.listen))),
             "http": lambda: _plain(probes.application(lambda: self._ready), settings.http),
             "admin": lambda: _plain(
-                metrics.application(self.telemetry, self._gauges), settings.admin
+                metrics.application(self.telemetry, self._figures), settings.admin
             ),
         }
         await self.prepare()
@@ -155,29 +155,37 @@ class Service:
 
         Reading happens in a thread, because a large file takes longer than a call may wait.
         """
-        with unobtrusive():
-            policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
-            matchers = await asyncio.to_thread(self.limiter.matchers_of, policy.policies.values())
-        self.policy = policy
-        self.limiter.use(matchers)
+        outcome = "failed"
+        try:
+            with unobtrusive():
+                policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
+                policies = policy.policies.values()
+                matchers = await asyncio.to_thread(self.limiter.matchers_of, policies)
+            self.policy = policy
+            self.limiter.use(matchers)
+            outcome = "succeeded"
+        finally:
+            self.telemetry.count("reloads", outcome)
 
     async def stop(self, grace: float = GRACE) -> None:
         """Let calls under way finish, close all listeners, and write the last counts."""
-        await self.drain()
-        self.health.end_watches()
-        for transport in self._transports:
-            await transport.stop(grace)
-        self._transports.clear()
-        await self._counters.close()
+        # Whatever fails to stop, the rest stops all the same, and the counts are written last.
+        async with contextlib.AsyncExitStack() as ending:
+            ending.push_async_callback(self._counters.close)
+            for transport in reversed(self._transports):
+                ending.push_async_callback(transport.stop, grace)
+            self._transports.clear()
+            await self.drain()
+            self.health.end_watches()
 
     def _note(self, event: str, question: Question) -> None:
-        detail = question.domain if event == UNKNOWN_DOMAIN else ""
-        self.telemetry.note(event, detail, _ADVICE.get(event, _UNTRUSTED))
+        self.telemetry.note(event, question.domain, _ADVICE.get(event, _UNTRUSTED))
 
-    def _gauges(self) -> dict[str, float]:
+    def _figures(self) -> dict[str, float]:
         return {
             "ready": float(self._ready),
             "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
+            **self._counters.figures(),
         }
 
 
@@ -199,7 +207,7 @@ def unobtrusive() -> Iterator[None]:
             gc.enable()
 
 
-def open_counters(store: str, clock: Clock) -> Counters:
+def open_counters(store: str, clock: Clock) -> Store:
     """Return the counters that `--store` names; they open when started."""
     if store.startswith("file:"):
         return FileCounters(store.removeprefix("file:"), clock)

@@ -24,35 +24,37 @@ class Clock(Protocol):
 class SystemClock:
     """The host's wall clock, made monotonic.
 
-    When the wall clock steps forward by over `STEP_NS`, this clock follows. When it steps back,
-    this clock goes on at the pace of the monotonic clock: windows never reopen, and nobody is
-    locked out until the wall clock has caught up. A step of up to `STEP_NS` is followed as it
-    is; where it goes back, the clock stands still for that long.
+    When the wall clock steps forward, this clock follows. When it steps back by over `STEP_NS`,
+    this clock goes on from where it was, ahead of the wall by that much: windows never reopen, and
+    nobody is locked out until the wall clock has caught up. A smaller step back is followed: the
+    clock stands still for that long.
     """
 
     STEP_NS = 100_000_000
 
-    __slots__ = ("_last", "_offset")
+    __slots__ = ("_ahead", "_last", "_offset")
 
     def __init__(self) -> None:
+        self._ahead = 0
         self._last = time_ns()
         self._offset = self._last - monotonic_ns()
 
     def __call__(self) -> int:
         """Return now, in microseconds."""
-        now = time_ns()
+        now = time_ns() + self._ahead
         if not 0 <= now - self._last < self.STEP_NS:
-            now = self._checked(now)
+            now = self._checked(now - self._ahead)
         self._last = now
         return now // 1000
 
     def _checked(self, wall: int) -> int:
         """Return the present where the wall clock moved by more than an ordinary pause."""
-        steady = monotonic_ns()
-        offset = wall - steady
-        if offset > self._offset + self.STEP_NS:
-            self._offset = offset
-        return max(self._last, steady + self._offset)
+        offset = wall - monotonic_ns()
+        if offset < self._offset - self.STEP_NS:
+            self._ahead = self._offset - offset
+        else:
+            self._ahead, self._offset = 0, offset
+        return max(self._last, wall + self._ahead)
 
 
 class ManualClock:

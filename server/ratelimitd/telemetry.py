@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 MOST_LOGGED = 100
-"""Distinct things of one kind that are logged once each; what comes after is only counted."""
+"""Distinct cases of one event that are logged once each; what comes after is only counted."""
 
 
 class Telemetry:
@@ -26,7 +26,7 @@ class Telemetry:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         """(metric, label value) to count; the label values are ours, never a caller's."""
-        self._logged: set[tuple[str, str]] = set()
+        self._logged: defaultdict[str, set[str]] = defaultdict(set)
         self._log = logging.getLogger("ratelimitd")
 
     def count(self, metric: str, label: str) -> None:
@@ -34,13 +34,18 @@ class Telemetry:
         self.counts[metric, label] += 1
 
     def note(self, event: str, detail: str, advice: str) -> None:
-        """Count something odd, and log each distinct case once."""
+        """Count something odd, and log each distinct case of it once.
+
+        `event` is one of ours. Each has its own cap, so that nobody who sends many cases of one
+        hides another.
+        """
         self.counts["events", event] += 1
-        case = (event, ascii(detail[:200])[1:-1])  # one printable line, whatever was sent
-        if case in self._logged or len(self._logged) >= MOST_LOGGED:
+        case = ascii(detail[:200])[1:-1]  # one printable line, whatever was sent
+        logged = self._logged[event]
+        if case in logged or len(logged) >= MOST_LOGGED:
             return
-        self._logged.add(case)
-        self._log.warning(advice, extra={"event_kind": event, "detail": case[1]})
+        logged.add(case)
+        self._log.warning(advice, extra={"event_kind": event, "detail": case})
 
 
 def configure_logging(style: str, stream: TextIO | None = None) -> None:

@@ -130,6 +130,7 @@ async def test_an_unknown_meter_is_allowed_counted_and_logged_once(
         assert (answer.overall_code, len(answer.statuses)) == (OK, 1)
     assert service.telemetry.counts["events", "unknown_meter"] == 3
     assert len(caplog.records) == 1
+    assert caplog.records[0].__dict__["detail"] == "test", "the domain is the policy's own"
     assert "invented" not in str(caplog.records[0].__dict__)
 
 

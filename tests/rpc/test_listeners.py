@@ -80,6 +80,18 @@ async def test_the_admin_listener_has_the_metrics(service: Service, client: Clie
     assert 'ratelimitd_decisions_total{verdict="denied"} 2.0' in text
 
 
+async def test_the_operator_sees_the_store(service: Service, client: Client) -> None:
+    """How much is held, and whether newcomers find room; never what a caller sent."""
+    for key in ("a", "b"):
+        await client.ask(one(f"api_key={key}"))
+    status, text = await get(service.addresses["admin"][0], "/metrics")
+    assert status == 200
+    assert "# TYPE ratelimitd_store_counters gauge" in text
+    assert "ratelimitd_store_counters 0.0" not in text
+    assert "# TYPE ratelimitd_store_overflow_total counter" in text
+    assert "ratelimitd_store_overflow_total 0.0" in text
+
+
 @pytest.mark.parametrize("listener", ["http", "admin"])
 async def test_grpc_is_served_on_its_own_listener_only(service: Service, listener: str) -> None:
     """A gRPC call to another listener ends at once, and not in a decision."""

@@ -48,6 +48,16 @@ def test_an_exception_without_a_row_is_found() -> None:
     assert set(kinds()) - set(status.STATUSES) >= {NewError}
 
 
+def test_an_exception_without_a_row_has_the_status_of_its_kind() -> None:
+    """A kind that came later is answered like its parent, and is no KeyError."""
+
+    class LaterError(errors.StoreTimeoutError):
+        """Expected: for this test only."""
+
+    assert status.status_of(LaterError) is grpc.StatusCode.UNAVAILABLE
+    assert all(status.status_of(kind) is code for kind, code in status.STATUSES.items())
+
+
 def test_no_status_is_ok_or_the_peers_to_use() -> None:
     """An error never looks like an answer, like a wrong path, or like a servicer that crashed."""
     taken = {grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN}

@@ -66,6 +66,49 @@ def test_a_step_back_is_not_followed(host: Host) -> None:
     assert now() == (NOON + 2 * S_NS) // 1000
 
 
+def test_a_small_step_back_is_stood_out(host: Host) -> None:
+    """The clock waits for the wall, and is not ahead of it from then on."""
+    now = SystemClock()
+    host.pass_time(S_NS)
+    last = now()
+    host.wall -= 50_000_000
+    assert now() == last
+    host.pass_time(30_000_000)
+    assert now() == last
+    host.pass_time(30_000_000)
+    assert now() == host.wall // 1000 == last + 10_000
+
+
+@pytest.mark.parametrize("step", [50_000_000, 3600 * S_NS])
+def test_after_a_step_back_readings_are_cheap_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The second clock is read to judge the step, and not on every call from then on."""
+    now = SystemClock()
+    host.wall -= step
+    now()
+    host.pass_time(60_000_000)
+    now()
+    monkeypatch.setattr(clock, "monotonic_ns", None)
+    last = now()
+    for _ in range(5):
+        host.pass_time(1_000_000)
+        last += 1000
+        assert now() == last
+
+
+def test_a_wall_clock_that_is_put_right_in_part_is_followed_in_part(host: Host) -> None:
+    """An hour back, half an hour forth: still ahead of it by half an hour, and at its pace."""
+    now = SystemClock()
+    host.wall -= 3600 * S_NS
+    now()
+    for step in (1800, 1800, 10):
+        host.wall += step * S_NS
+        host.pass_time(S_NS)
+        now()
+    assert now() == host.wall // 1000 == NOON // 1000 + 13_000_000
+
+
 def test_after_a_step_back_and_forth_the_clock_is_where_it_was(host: Host) -> None:
     """A wall clock put back by mistake and forth again leaves no trace."""
     now = SystemClock()

@@ -190,6 +190,21 @@ def test_counters_that_callers_can_invent_are_bounded(
     assert counter.bounded == bounded
 
 
+def test_who_invents_entries_under_a_registered_key_crowds_only_itself() -> None:
+    """Where there is no room, each registered key has a shared counter of its own."""
+    known = records(record("mine", "free"), record("theirs", "free"))
+    matcher = Matcher(with_tier(conditional(per=("subject", "model")), records=known), HASHER)
+
+    def overflow(key: str, model: str) -> bytes:
+        ((_, counter),) = matcher.read(describe(f"api_key={key}", f"model={model}")).plan.limits
+        return counter.overflow
+
+    mine, theirs, nobodys = (overflow(key, "m") for key in ("mine", "theirs", "stranger"))
+    assert len({mine, theirs, nobodys}) == 3
+    assert overflow("mine", "another") == mine
+    assert overflow("another stranger", "m") == nobodys
+
+
 HALF_MINUTE = Override(5, Window.lasting(30 * S))
 
 

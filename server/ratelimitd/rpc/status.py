@@ -25,7 +25,12 @@ STATUSES: dict[type[errors.RateLimitdError], grpc.StatusCode] = {
 """Every exception of ours and the status a caller sees."""
 
 
+def status_of(kind: type[errors.RateLimitdError]) -> grpc.StatusCode:
+    """Return an exception's status; one without a row has that of what it is a kind of."""
+    return next(STATUSES[each] for each in kind.__mro__ if each in STATUSES)
+
+
 async def abort(context: Context, error: errors.RateLimitdError) -> NoReturn:
     """End a call with the status of an exception; its text is meant for callers."""
-    await context.abort(STATUSES[type(error)], str(error))
+    await context.abort(status_of(type(error)), str(error))
     raise AssertionError  # abort raises

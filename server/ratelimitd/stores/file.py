@@ -57,7 +57,7 @@ class _Take(Protocol):
 
 
 class FileCounters:
-    """`stores.ports.Counters` in this process and in a file. Make it, `start` it, `close` it."""
+    """`stores.ports.Store` in this process and in a file. Make it, `start` it, `close` it."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class FileCounters:
         return sum(len(table.dirty or ()) for table in self._memory.tables.values())
 
     def figures(self) -> dict[str, int]:
-        """See `Counters.figures`."""
+        """See `Store.figures`."""
         return {
             **self._memory.figures(),
             "store_unwritten": self.unwritten,

@@ -50,14 +50,18 @@ class Counters(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Write what is not yet written and let go of everything. Idempotent."""
+        ...
+
+
+class Store(Counters, Protocol):
+    """Counters that tell their operators how they are."""
+
     def figures(self) -> dict[str, int]:
         """Return numbers about the store for its operators, cheaply; names are ours.
 
         Names that end in `_total` only grow; the others come and go. A counter may be told as two
         (the states of two windows).
         """
-        ...
-
-    async def close(self) -> None:
-        """Write what is not yet written and let go of everything. Idempotent."""
         ...

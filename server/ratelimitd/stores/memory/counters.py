@@ -33,7 +33,7 @@ _PEEK = Kind.PEEK
 
 
 class MemoryCounters:
-    """`stores.ports.Counters` in this process."""
+    """`stores.ports.Store` in this process."""
 
     def __init__(
         self, clock: Clock, room: int = DEFAULT_ROOM, *, notes_changes: bool = False
@@ -158,7 +158,7 @@ class MemoryCounters:
             del self.tables[family]
 
     def figures(self) -> dict[str, int]:
-        """See `Counters.figures`."""
+        """See `Store.figures`."""
         return {
             "store_families": len(self.tables),
             "store_counters": sum(table.states for table in self.tables.values()),
