@@ -6,6 +6,7 @@
     property/      laws under generated input: the model against the implementation
     rpc/           the servicers over a real channel in this process
     e2e/           real Envoy, real Redis, real processes
+    robustness/    hostile peers on every transport, with one table of what they get
     simulation/    weeks of traffic on a virtual clock
     soak/          the long runs of `make soak`; `make test` leaves them out
 

@@ -101,10 +101,13 @@ MALFORMED: Final[Table] = {
     "nul in a value": ("reset", "grpc 0", "closed"),
     "empty name": ("reset", "grpc 13", "closed"),
     "lying content-length": ("reset", "grpc 0", "reset"),
-    "20 KiB of headers": ("http 431", "grpc 0", "reset"),
-    # grpcio is given 16 KiB as its bound, soft and hard, and reads 200 all the same.
-    "200 KiB of headers": ("closed", "grpc 0", "closed"),
-    "100 headers": ("http 431", "grpc 0", "reset"),
+    # As much as Envoy may take from a client and hand on (tracestate): it must be decided.
+    "96 KiB of headers": ("grpc 0", "grpc 0", "grpc 0"),
+    # grpcio is given 128 KiB as its bound, soft and hard, and reads more all the same.
+    "200 KiB of headers": ("http 431", "grpc 0", "reset"),
+    "800 KiB of headers": ("closed", "grpc 0", "closed"),
+    "100 headers": ("grpc 0", "grpc 0", "grpc 0"),
+    "400 headers": ("http 431", "grpc 0", "reset"),
 }
 """The connection is closed, the stream is reset, the call is answered, or nothing comes.
 
@@ -178,3 +181,16 @@ ABORTS: Final[Table] = {
     "3 ms a decision": (LOST, KEPT, KEPT),
 }
 """Envoy's connections to the limiter, while 500 of its clients a second go away unanswered."""
+
+ENVOY: Final[dict[str, str]] = {
+    # Alike on every transport; the counters are Envoy's, and `passed` is what passed unlimited.
+    "ok with headers": "200, headers; ok 1",
+    "over limit with headers": "429, headers; over_limit 1",
+    "over limit, then ok": "200, headers; ok 1",
+    "error": "200; error 1, passed 1",
+    "timeout": "200; error 1, passed 1",
+    "error, failure_mode_deny": "500; error 1",
+    "immediate disconnect": "200; error 1, passed 1",
+    "failed connect": "200; error 1, passed 1",
+}
+"""A request's status, whether the limiter's headers were on it, and how its call was counted."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.support.limiter import Limiter
     from tests.robustness.support.watched import Bystander
 
-SECONDS = 0.3
+SECONDS = 0.2
 GROWTH = 48 << 10
 """KiB. Over a thousand streams that are open at once take half of it; what leaks takes more."""
 KEPT, QUEUED = 0.25, 1.0

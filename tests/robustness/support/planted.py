@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.robustness.support import testing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 ROOT: Final = Path(__file__).parents[3]
 VARIABLE: Final = "TESTS_PLANTED"
@@ -68,8 +68,7 @@ def _no_body_bound() -> None:
 
 def _no_header_bound() -> None:
     """Take any headers."""
-    bounds = ("h2_max_header_list_size", "h2_max_header_block_size", "limit_request_head_size")
-    _module("transports.h2corn").BOUNDS.update(dict.fromkeys(bounds, 1 << 20))
+    _module("transports.h2corn").HEADERS = 1 << 20
     _set_options("grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
     config = _module("transports.pyvoy_config")
     ours = config._typed
@@ -99,23 +98,35 @@ def _goaway_without_waiting() -> None:
     _module("transports.h2corn").BOUNDS["timeout_graceful_shutdown"] = 0.1  # it drains by itself
 
 
-def _slow_decisions() -> None:
-    """Answer after 3 ms, as with a store behind a network that is busy."""
-    rpc = _module("rpc.ratelimit")
-    register = rpc.register
+def _decisions(before: Callable[[], Awaitable[object]]) -> Callable[[], None]:
+    """Return a plant that does something before each decision."""
 
-    def slowly(handlers: Any, *more: Any) -> None:  # noqa: ANN401
-        register(handlers, *more)
-        methods = handlers.services[rpc.SERVICE]
-        quick = methods["ShouldRateLimit"]
+    def plant_it() -> None:
+        rpc = _module("rpc.ratelimit")
+        register = rpc.register
 
-        async def slow(request: Any, context: Any) -> Any:  # noqa: ANN401
-            await asyncio.sleep(0.003)
-            return await quick.behavior(request, context)
+        def both(handlers: Any, *more: Any) -> None:  # noqa: ANN401
+            register(handlers, *more)
+            methods = handlers.services[rpc.SERVICE]
+            ours = methods["ShouldRateLimit"]
 
-        methods["ShouldRateLimit"] = quick._replace(behavior=slow)
+            async def behavior(request: Any, context: Any) -> Any:  # noqa: ANN401
+                await before()
+                return await ours.behavior(request, context)
 
-    rpc.register = slowly
+            methods["ShouldRateLimit"] = ours._replace(behavior=behavior)
+
+        rpc.register = both
+
+    return plant_it
+
+
+async def _fail() -> None:
+    raise ValueError("planted")
+
+
+async def _exit() -> None:
+    os._exit(1)
 
 
 def _set_options(*names: str) -> None:
@@ -128,7 +139,10 @@ def _set_options(*names: str) -> None:
 
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     "a test service": _test_service,
-    "3 ms a decision": _slow_decisions,
+    "3 ms a decision": _decisions(lambda: asyncio.sleep(0.003)),  # a store behind a network
+    "decisions that fail": _decisions(_fail),
+    "decisions that never come": _decisions(lambda: asyncio.Event().wait()),
+    "decisions that end the process": _decisions(_exit),
     "no body bound": _no_body_bound,
     "no header bound": _no_header_bound,
     "health not drained": _health_not_drained,
