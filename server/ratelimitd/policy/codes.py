@@ -74,6 +74,7 @@ MEANING: Final = {
 
 WARNINGS: Final = {
     "control-entry": "a rule looks at an entry that steers the limiter",
+    "keyless-limit": "a limit for addresses, which no descriptor without a key meets",
     "likely-typo": "an attribute whose name is nearly a word of the policy",
     "scheme-in-key": "a key that begins with the subject's scheme",
     "covered-rule": "an exemption that an earlier one already covers",

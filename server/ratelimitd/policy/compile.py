@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ratelimitd.keys import Hasher
-    from ratelimitd.model import Subject
+    from ratelimitd.model import Limit, Subject
     from ratelimitd.policy.faults import Report
     from ratelimitd.policy.shape import PolicyPart
     from ratelimitd.policy.spec import Record
@@ -41,6 +41,8 @@ DEFAULT_METERS = MappingProxyType(
     }
 )
 """The meters of a policy that names none."""
+_ADDRESSES = frozenset({"remote_address", "masked_remote_address"})
+"""Entries by which Envoy tells where a request comes from, whatever its key."""
 _TIER_WORDS = ("custom", "limits")
 
 
@@ -54,6 +56,7 @@ def compiled(part: PolicyPart, report: Report, hasher: Hasher) -> Policy | None:
     limits = Limits(scope, meters)
     tiers = _tiers(part, limits)
     subject = _subject(part, tiers, report)
+    _check_addresses(subject, tiers, report)
     records = Records(limits, tiers, hasher, subject.scheme).made(part.keys)
     _check_report(part, limits, tiers, records)
     if report.failed:
@@ -135,6 +138,24 @@ def _subject(part: PolicyPart, tiers: Mapping[str, PlacedTier], report: Report) 
         default_tier=default,
         missing=missing,
     )
+
+
+def _check_addresses(subject: SubjectRule, tiers: Mapping[str, PlacedTier], report: Report) -> None:
+    """Warn of a meter that counts addresses only, where descriptors without a key have no tier."""
+    if not isinstance(subject.missing, Verdict):
+        return
+    placed = [one for tier in tiers.values() for one in tier.placed]
+    by_key = {one.limit.meter.name for one in placed if not _by_address(one.limit)}
+    for one in placed:
+        if one.limit.meter.name not in by_key:
+            text = (
+                "Descriptors without a key meet no limit; let `missing` name a tier that has this"
+            )
+            report.warn("keyless-limit", one.at, text, width=one.width)
+
+
+def _by_address(limit: Limit) -> bool:
+    return bool(limit.per) and _ADDRESSES.issuperset(limit.per)
 
 
 def _rule(

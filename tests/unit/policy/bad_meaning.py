@@ -211,6 +211,12 @@ WARNINGS = (
         "tiers: {free: {limits: [{meter: requests, rate: 1/hour, per: [subject, §phase]}]}}",
         "steers the limiter",
     ),
+    Bad(
+        "keyless-limit",
+        "subject: {default_tier: free, missing: deny}\nmeters: {address: prepaid}\ntiers: {free: "
+        "{limits: [{meter: address, rate: §9/minute, per: [masked_remote_address]}]}}",
+        "name a tier",
+    ),
     Bad("likely-typo", "keys: [{key: k, tier: free, §biling_day: 3}]", "", "billing_day"),
     Bad(
         "scheme-in-key",

@@ -5,7 +5,7 @@ import pytest
 from ratelimitd.model import Algorithm, Limit, MeterKind, Unit
 from ratelimitd.policy.effective import effective_limits
 from ratelimitd.policy.spec import Family, OnStoreFailure, Policy, Record, Verdict
-from tests.support.policy_text import HASHER, faults, policy, whole
+from tests.support.policy_text import HASHER, faults, loaded, policy, whole
 
 MINUTE = 60_000_000
 
@@ -185,8 +185,13 @@ def test_limits_that_differ_in_one_part_of_their_identity_are_two() -> None:
         "exempt: [{route: 'a*b'}]\ntiers: {free: {limits: [{RATE, when: {route: 'a*'}}]}}",
         "keys: [{key: k, tier: free, org: a}]\ntiers: {free: {limits: [{RATE, when: {org: b}}]}}",
         "exempt: [{path: '/health*'}]",
+        "subject: {default_tier: free, missing: deny}\ntiers: {free: {requests: 1/hour,\n"
+        + "  limits: [{RATE, per: [remote_address], name: a}]}}",
+        "tiers: {free: {limits: [{RATE, per: [remote_address]}]}}",
     ],
 )
 def test_a_rule_that_some_request_meets_is_fine(text: str) -> None:
     """Only what is certain to be idle is a fault; a registered key may have any attribute."""
-    assert not faults(whole(text.replace("RATE", "meter: requests, rate: 1/day")))
+    text = text.replace("RATE", "meter: requests, rate: 1/day")
+    assert not faults(whole(text))
+    assert not loaded(text).warnings
