@@ -185,8 +185,10 @@ def test_limits_that_differ_in_one_part_of_their_identity_are_two() -> None:
         "exempt: [{route: 'a*b'}]\ntiers: {free: {limits: [{RATE, when: {route: 'a*'}}]}}",
         "keys: [{key: k, tier: free, org: a}]\ntiers: {free: {limits: [{RATE, when: {org: b}}]}}",
         "exempt: [{path: '/health*'}]",
-        "subject: {default_tier: free, missing: deny}\ntiers: {free: {requests: 1/hour,\n"
-        + "  limits: [{RATE, per: [remote_address], name: a}]}}",
+        (
+            "subject: {default_tier: free, missing: deny}\n"
+            "tiers: {free: {requests: 1/hour, limits: [{RATE, per: [remote_address], name: a}]}}"
+        ),
         "tiers: {free: {limits: [{RATE, per: [remote_address]}]}}",
     ],
 )
