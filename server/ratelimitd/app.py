@@ -31,6 +31,7 @@ from ratelimitd.transports.h2corn import H2corn, grpc_config, http_config
 from ratelimitd.transports.handlers import Handlers
 from ratelimitd.transports.ports import GRACE
 from ratelimitd.transports.pyvoy import Pyvoy
+from ratelimitd.transports.sockets import refuse_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class Service:
     async def _start(self) -> None:
         settings = self._settings
         wanted: dict[str, Callable[[], Transport]] = {
-            "grpc": lambda: self._grpc(tuple(map(str, settings.listen))),
+            "grpc": lambda: self._grpc(settings.listen),
             "http": lambda: _plain(probes.application(lambda: self._ready), settings.http),
             "admin": lambda: _plain(
                 metrics.application(self.telemetry, self._figures), settings.admin
@@ -132,12 +133,14 @@ class Service:
                 raise SettingsError(msg) from error
             self._transports.append(transport)
 
-    def _grpc(self, binds: tuple[str, ...]) -> Transport:
+    def _grpc(self, addresses: tuple[Address, ...]) -> Transport:
+        application = self.application()
+        if self._envoy is not None:  # which listens already: its path was looked at before
+            return Pyvoy(self._envoy, application)
+        refuse_in_use(addresses)
+        binds = tuple(map(str, addresses))
         if self._settings.transport == "grpcio":
             return Grpcio(self.handlers, binds, self._settings.tls)
-        application = self.application()
-        if self._envoy is not None:
-            return Pyvoy(self._envoy, application)
         config = grpc_config(binds, self.handlers.services, self._settings.tls)
         return H2corn(application, config, application.lose_patience)
 
@@ -169,14 +172,18 @@ class Service:
 
     async def stop(self, grace: float = GRACE) -> None:
         """Let calls under way finish, close all listeners, and write the last counts."""
-        # Whatever fails to stop, the rest stops all the same, and the counts are written last.
-        async with contextlib.AsyncExitStack() as ending:
-            ending.push_async_callback(self._counters.close)
-            for transport in reversed(self._transports):
-                ending.push_async_callback(transport.stop, grace)
-            self._transports.clear()
-            await self.drain()
-            self.health.end_watches()
+        await self.drain()
+        self.health.end_watches()
+        failure: Exception | None = None
+        for transport in self._transports:
+            try:
+                await transport.stop(grace)
+            except Exception as error:  # noqa: BLE001 - the rest stops all the same
+                failure = failure or error
+        self._transports.clear()
+        await self._counters.close()
+        if failure is not None:
+            raise failure
 
     def _note(self, event: str, question: Question) -> None:
         self.telemetry.note(event, question.domain, _ADVICE.get(event, _UNTRUSTED))
@@ -215,4 +222,5 @@ def open_counters(store: str, clock: Clock) -> Store:
 
 
 def _plain(application: object, address: Address) -> Transport:
+    refuse_in_use((address,))
     return H2corn(application, http_config(str(address)))

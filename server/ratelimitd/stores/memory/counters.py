@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ratelimitd.model import MAX_COUNT, Counter, Kind, make_standing
+from ratelimitd.model import Counter, Kind, make_standing
 from ratelimitd.stores.memory.tables import TABLES
 from ratelimitd.stores.ports import Taken, make_taken
 from ratelimitd.stores.stacking import stacked
@@ -55,9 +55,8 @@ class MemoryCounters:
             self.sweep(now)
         return self._decide(ops, now)
 
-    def _decide(self, ops: Sequence[Op], now: int, *, placed: bool = False) -> Taken:  # noqa: C901 - hot
+    def _decide(self, ops: Sequence[Op], now: int, placed: bool = False) -> Taken:  # noqa: C901, FBT001, FBT002 - hot
         tables = self.tables
-        most = MAX_COUNT if placed else self._room - len(ops)
         standings: list[Standing] = []
         passed = plain = True
         for kind, counter, limit, hits, prior, _ in ops:
@@ -68,8 +67,9 @@ class MemoryCounters:
             table = tables.get(counter.family)
             if table is None:
                 table = self.open(counter.family, limit)
-            if counter.bounded and table.strangers > most and not table.knows(counter.key, now):
-                return self._decide(self._placed(ops, now), now, placed=True)
+            crowded = counter.bounded and table.strangers + len(ops) > self._room
+            if crowded and not placed and not table.knows(counter.key, now):
+                return self._decide(self._placed(ops, now), now, True)
             standing = table.judge(counter, limit, prior + hits, now)
             if not standing[1] and not limit.shadow:
                 passed = False
