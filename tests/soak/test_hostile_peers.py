@@ -17,6 +17,7 @@ from tests.robustness.outcomes import CUT, TRANSPORTS
 from tests.robustness.support import aborts, planted
 from tests.robustness.support.attack import attack
 from tests.robustness.support.floods import FLOODS
+from tests.robustness.support.slow import wrong_waits
 from tests.robustness.support.watched import POLICY, bystander
 from tests.soak import report
 
@@ -62,6 +63,11 @@ async def test_aborts(transport: str, row: str) -> None:
     print(transport, row, report.storm(seen))
     assert seen.odd == 0
     assert seen.ending == outcomes.of(outcomes.ABORTS, row, transport)
+
+
+async def test_slow_peers() -> None:
+    """Whoever is cut off is cut off within 12 s, as the table says."""
+    assert await wrong_waits(12) == {}
 
 
 def test_the_report_is_written() -> None:

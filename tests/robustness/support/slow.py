@@ -7,14 +7,19 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Final
 
+from tests.e2e.support.limiter import run_limiter
+from tests.robustness import outcomes
+from tests.robustness.outcomes import TRANSPORTS
 from tests.robustness.support import frames
 from tests.robustness.support.frames import CALL, END_STREAM, HELLO, PREFACE, frame, headers, number
 from tests.robustness.support.peer import connected
+from tests.robustness.support.watched import POLICY, bystander
 
 if TYPE_CHECKING:
     from tests.robustness.support.peer import Peer
 
 PACE: Final = 0.5
+TOLERANCE: Final = 2.0
 _LONG_HEADERS: Final = headers(1, CALL + b"\x00\x01x\x7f\x80\x01" + b"y" * 255)
 _NO_WINDOW: Final = frame(frames.SETTINGS, payload=b"\0\x04" + number(0))
 
@@ -65,3 +70,30 @@ async def patience(address: str, slow: Slow, most: float) -> float | None:
 
 def _send(peer: Peer, slow: Slow, index: int) -> None:
     peer.send(slow.more[index : index + 1] if slow.bytewise else slow.more)
+
+
+async def _waits(transport: str, most: float) -> list[float | None]:
+    """Return what each slow peer saw; somebody who comes afterwards is served."""
+    async with run_limiter(POLICY, transport=transport) as limiter:
+        waits = await asyncio.gather(
+            *(patience(limiter.address, slow, most) for slow in SLOW.values())
+        )
+        async with bystander(limiter.address):
+            return waits
+
+
+def _agree(expected: float | None, found: float | None, most: float) -> bool:
+    if expected is None or expected > most:
+        return found is None
+    return found is not None and abs(expected - found) < TOLERANCE
+
+
+async def wrong_waits(most: float) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+    """Wait at all transports at once; return expected and seen where they differ."""
+    found = await asyncio.gather(*(_waits(transport, most) for transport in TRANSPORTS))
+    return {
+        (row, transport): (waits[index], found[index][number])
+        for index, transport in enumerate(TRANSPORTS)
+        for number, (row, waits) in enumerate(outcomes.SLOW.items())
+        if not _agree(waits[index], found[index][number], most)
+    }
