@@ -123,7 +123,12 @@ def call(path: str = METHOD, **changes: str | None) -> Pairs:
     return grpc_headers(path, **changes)
 
 
-MANY = [*call(), *((f"x-{index}", "1") for index in range(100))]
+def large(values: int) -> Pairs:
+    """Return a call's headers with so many values of 8 KB beside them."""
+    return [*call(), *((f"x-{index}", "y" * 8_000) for index in range(values))]
+
+
+MANY = [*call(), *((f"x-{index}", "1") for index in range(400))]
 ALIKE: dict[str, tuple[Pairs, tuple[bytes, ...], str]] = {
     "sound": (call(), (SOUND,), "200, grpc 0"),
     "in parts": (call(), (SOUND[:3], SOUND[3:], b""), "200, grpc 0"),
@@ -137,12 +142,12 @@ ALIKE: dict[str, tuple[Pairs, tuple[bytes, ...], str]] = {
     "no message": (call(), (), "200, grpc 13"),
     "two messages": (call(), (SOUND, SOUND), "200, grpc 13"),
     "no timeout": (call(grpc_timeout="soon"), (SOUND,), "200, grpc 13"),
-    "15 KiB of headers": (call(x="y" * 15_000), (SOUND,), "200, grpc 0"),
+    "96 KiB of headers": (large(12), (SOUND,), "200, grpc 0"),
     "lying content-length": (call(content_length="3"), (SOUND,), "stream reset"),
 }
 OF_ENVOY: dict[str, tuple[Pairs, tuple[bytes, ...], str]] = {
-    "20 KiB of headers": (call(x="y" * 20_000), (SOUND,), "stream reset"),
-    "100 headers": (MANY, (SOUND,), "stream reset"),
+    "200 KiB of headers": (large(25), (SOUND,), "stream reset"),
+    "400 headers": (MANY, (SOUND,), "stream reset"),
     "upper case": ([*call(), ("X-A", "1")], (SOUND,), "connection closed"),
     "odd te": (call(te="gzip"), (SOUND,), "connection closed"),
     "no authority": (

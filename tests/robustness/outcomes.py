@@ -105,7 +105,7 @@ MALFORMED: Final[Table] = {
     "96 KiB of headers": ("grpc 0", "grpc 0", "grpc 0"),
     # grpcio is given 128 KiB as its bound, soft and hard, and reads more all the same.
     "200 KiB of headers": ("http 431", "grpc 0", "reset"),
-    "800 KiB of headers": ("closed", "grpc 0", "closed"),
+    "800 KiB of headers": ("http 431", "grpc 0", "reset"),
     "100 headers": ("grpc 0", "grpc 0", "grpc 0"),
     "400 headers": ("http 431", "grpc 0", "reset"),
 }

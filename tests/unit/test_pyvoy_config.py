@@ -50,8 +50,8 @@ def test_what_a_peer_can_take_is_bounded() -> None:
     assert monitor["typed_config"]["max_active_downstream_connections"] == 1024
     http = manager()
     assert http["http2_protocol_options"]["max_concurrent_streams"] == 1024
-    assert http["max_request_headers_kb"] == 16
-    assert http["common_http_protocol_options"]["max_headers_count"] == 64
+    assert http["max_request_headers_kb"] == 128
+    assert http["common_http_protocol_options"]["max_headers_count"] == 256
     times = ("request_headers_timeout", "request_timeout", "stream_idle_timeout")
     assert [http[name] for name in times] == ["5s", "10s", "10s"]
     # The application answers to a message that is too long, so Envoy has to let it see one.

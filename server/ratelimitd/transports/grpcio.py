@@ -18,6 +18,7 @@ from ratelimitd.tls import Watch
 from ratelimitd.transports.failures import DETAILS, log_failure
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
 from ratelimitd.transports.grpc_wire import UNREADABLE, MalformedError
+from ratelimitd.transports.ports import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -36,8 +37,8 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_concurrent_streams", 1024),
-    ("grpc.max_metadata_size", 16 << 10),
-    ("grpc.absolute_max_metadata_size", 16 << 10),
+    ("grpc.max_metadata_size", HEADERS),
+    ("grpc.absolute_max_metadata_size", HEADERS),
     ("grpc.max_connection_idle_ms", 2**31 - 1),
     ("grpc.server_handshake_timeout_ms", 5000),
 )

@@ -15,14 +15,13 @@ from h2corn import Config, RequestPolicy, Server, _lib
 
 from ratelimitd.errors import SettingsError
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
-from ratelimitd.transports.ports import GRACE
+from ratelimitd.transports.ports import FIELDS, GRACE, HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ratelimitd.tls import Tls
 
-_HEADERS = 16 << 10
 _BODY = 2 * LARGEST_MESSAGE  # over the adapter's own bound, which answers with a gRPC status
 _BODY_IDLE = 10.0
 _STREAM_WINDOW = 256 << 10  # unread bytes that a peer may have here: bounds memory, and lets the
@@ -32,13 +31,9 @@ _STALL = 10.0
 BOUNDS: dict[str, Any] = {
     "access_log": False,
     "date_header": False,
-    "h2_max_header_list_size": _HEADERS,
-    "h2_max_header_block_size": 4 * _HEADERS,  # over the list's bound: 431, not a dead connection
     "h2_max_inbound_frame_size": 16 << 10,
     "h2_timeout_response_stall": _STALL,
     "h2_timeout_write": _STALL,
-    "limit_request_fields": 64,
-    "limit_request_head_size": _HEADERS,
     "runtime_threads": 1,
     "timeout_graceful_shutdown": GRACE,
     "timeout_handshake": 5.0,
@@ -69,6 +64,7 @@ def grpc_config(binds: Iterable[str], services: Iterable[str], tls: Tls | None =
     return _config(
         binds,
         grpc=True,
+        **_headers(HEADERS, FIELDS),
         h2_initial_connection_window_size=_CONNECTION_WINDOW,
         h2_initial_stream_window_size=_STREAM_WINDOW,
         http1=False,
@@ -103,10 +99,21 @@ def http_config(bind: str) -> Config:
         limit_connections=256,
         max_concurrent_streams=64,
         max_request_body_size=64 << 10,
+        **_headers(16 << 10, 64),
         timeout_keep_alive=75.0,
         timeout_request_body_idle=_BODY_IDLE,
         **BOUNDS,
     )
+
+
+def _headers(size: int, fields: int) -> dict[str, int]:
+    """Return the bounds of a request's headers: over them 431, and not a dead connection."""
+    return {
+        "h2_max_header_list_size": size,
+        "h2_max_header_block_size": 4 * size,
+        "limit_request_fields": fields,
+        "limit_request_head_size": size,
+    }
 
 
 def _config(binds: Iterable[str], **bounds: Any) -> Config:  # noqa: ANN401 - h2corn's own

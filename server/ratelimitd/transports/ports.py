@@ -20,5 +20,10 @@ class Transport(Protocol):
         ...
 
 
+HEADERS = 128 << 10
+"""Bytes of a call's headers. A tracing Envoy copies its client's `tracestate`, of up to 96 KiB,
+into its call to the limiter: refusing that would let the request pass unlimited."""
+FIELDS = 256
+"""Header fields of a call."""
 GRACE = 5.0
 """Seconds that calls under way get to finish."""

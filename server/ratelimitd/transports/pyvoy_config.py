@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
+from ratelimitd.transports.ports import FIELDS, HEADERS
 from ratelimitd.transports.pyvoy_tls import HANDSHAKE
 
 if TYPE_CHECKING:
@@ -134,9 +135,9 @@ def _filter_chain(module: str, application: str) -> Config:
         http2_protocol_options=_http2(),
         common_http_protocol_options={
             "idle_timeout": "0s",  # Envoy decides when an idle connection ends, and never races us
-            "max_headers_count": 64,
+            "max_headers_count": FIELDS,
         },
-        max_request_headers_kb=16,
+        max_request_headers_kb=HEADERS >> 10,
         request_headers_timeout="5s",
         request_timeout="10s",  # for all of a request; a response that has begun ends it
         stream_idle_timeout="10s",

@@ -103,7 +103,9 @@ MALFORMED: Final[dict[str, bytes]] = {
     "nul in a value": _with(("x-a", "a\0b")),
     "empty name": _with(("", "a")),
     "lying content-length": _with(("content-length", "3")),
-    "20 KiB of headers": _with(("x-a", "a" * 8_000), ("x-b", "b" * 8_000), ("x-c", "c" * 4_000)),
+    "96 KiB of headers": _with(*((f"x-{index}", "a" * 8_000) for index in range(12))),
     "200 KiB of headers": _with(*((f"x-{index}", "a" * 8_000) for index in range(25))),
+    "800 KiB of headers": _with(*((f"x-{index}", "a" * 8_000) for index in range(100))),
     "100 headers": _with(*((f"x-{index}", "1") for index in range(100))),
+    "400 headers": _with(*((f"x-{index}", "1") for index in range(400))),
 }
