@@ -10,8 +10,8 @@ import pytest
 from tests.support.interpreters import has_libpython
 
 WITHOUT_LIBPYTHON = (
-    "no shared libpython here (Debian: libpython3.11), which an Envoy needs to run Python: the tests "
-    "of the transport pyvoy are left out"
+    "no shared libpython here (Debian: libpython3.11), which Envoy needs to run Python: "
+    "the tests of the transport pyvoy are left out"
 )
 PROCESSES = ("tests/e2e/", "tests/robustness/", "tests/soak/")
 
