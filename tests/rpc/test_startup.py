@@ -13,6 +13,7 @@ import pytest
 
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address
+from ratelimitd.transports.sockets import IN_USE, refuse_in_use
 from tests.rpc.support.calls import OK, Client
 from tests.rpc.support.counting import descriptors, tasks, until
 from tests.rpc.support.serving import LOOPBACK, prepare, running
@@ -141,6 +142,36 @@ async def test_a_socket_file_left_by_a_crash_is_replaced(transport: str, tmp_pat
         grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel,
     ):
         assert await Client(channel).code("api_key=a") == OK
+
+
+@pytest.mark.parametrize("listener", FLAGS)
+async def test_a_socket_in_use_stays_with_its_server(
+    transport: str, tmp_path: Path, listener: str
+) -> None:
+    """Else Envoy's calls would go to the second limiter and, once that stops, to nobody."""
+    path = tmp_path / "rls.sock"
+    place = Address(path=str(path))
+    async with running(transport, tmp_path, listen=(place,)) as service:
+        wanted: dict[str, Any] = {listener: (place,) if listener == "listen" else place}
+        second = prepare(transport, tmp_path, **wanted)
+        refused = f"^{FLAGS[listener]}: cannot listen on {place}: {IN_USE}$"
+        with pytest.raises(SettingsError, match=refused):
+            await second.start()
+        async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
+            assert await Client(channel).code("api_key=a") == OK
+
+
+def test_a_socket_whose_server_is_too_busy_to_accept_is_in_use(tmp_path: Path) -> None:
+    """The look at a socket neither waits for its server nor takes it for a dead one."""
+    place = Address(path=str(tmp_path / "rls.sock"))
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(place.path)
+        busy.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(place.path)
+        with pytest.raises(SettingsError, match=IN_USE):
+            refuse_in_use((place,))
 
 
 async def test_a_file_in_a_sockets_place_is_kept(transport: str, tmp_path: Path) -> None:

