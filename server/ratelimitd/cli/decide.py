@@ -67,7 +67,10 @@ def _next_step(answer: Answer, domain: str) -> str:
             return f"Try again in {values.span(int(wait))}"
         return "Waiting does not help: the key is refused, or the hits never fit its limit"
     if not limits:
-        return f"Is {domain!r} the domain of a policy, and are the entries spelt as it names them?"
+        return (
+            "No limit applies: exempt, unlimited, or not named by the policy (--domain "
+            f"{domain}, or the entries)"
+        )
     return "Try: --peek asks without charging, --json is for scripts"
 
 

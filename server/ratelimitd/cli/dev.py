@@ -108,7 +108,8 @@ async def _dev(settings: Settings, api: str, edge: str) -> int:
             terminal.say("starting Envoy …")
             envoy = await stack.enter_async_context(_envoy(places, edge))
             places |= {"edge": envoy.edge, "envoy-admin": envoy.admin}
-        print("\n".join(try_lines.of(places, settings.policy)), flush=True)
+        lines = try_lines.of(places, settings.policy, terminal.program())
+        print("\n".join(lines), flush=True)
         return await _until_stopped(stop, envoy)
 
 

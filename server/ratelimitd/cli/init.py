@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ratelimitd.cli import flags, terminal
 from ratelimitd.errors import SettingsError
 
@@ -16,7 +18,10 @@ def init(*, output: flags.Output = None) -> int:
     sample = (samples_dir() / "policy.yaml").read_text("utf-8")
     if output is None:
         print(sample, end="")
-        terminal.say("Try: ratelimitd init --output policy.yaml; ratelimitd check policy.yaml")
+        if sys.stdout.isatty():
+            terminal.say("Try: ratelimitd init --output policy.yaml")
+        else:
+            terminal.say("Try: ratelimitd check FILE, with the file that this went to")
         return 0
     try:
         with output.open("x", encoding="utf-8") as file:

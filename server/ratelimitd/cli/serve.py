@@ -116,7 +116,7 @@ async def until_told(service: Service, drain: float, signals: asyncio.Queue[sign
         print(ready_line(service), flush=True)
         if sys.stderr.isatty():
             target = service.addresses["grpc"][0]
-            terminal.say(f"Try: ratelimitd decide --target {target} api_key=demo-free")
+            terminal.say(f"Try: {terminal.program()} decide --target {target} api_key=demo-free")
         while (received := await signals.get()) is signal.SIGHUP:
             await _reload(service)
         _LOG.info("stopping", extra={"signal": received.name})

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -55,6 +58,17 @@ def console(stream: TextIO) -> Console:
 def printable(text: str) -> str:
     """Return text that came from elsewhere without what a terminal would obey."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def program() -> str:
+    """Return what to type for `ratelimitd`: where it is, for those who have it not on PATH."""
+    if shutil.which("ratelimitd"):
+        return "ratelimitd"
+    script = Path(sys.executable).with_name("ratelimitd")
+    if not script.exists():
+        return f"{shlex.quote(sys.executable)} -m ratelimitd"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def say(message: str) -> None:

@@ -22,10 +22,11 @@ _QUESTION = {
 _METHOD = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
 
-def of(places: Mapping[str, str], policy: Path) -> Iterator[str]:
+def of(places: Mapping[str, str], policy: Path, program: str) -> Iterator[str]:
     """Yield the ready line, then what there is, then what to try.
 
     `places` has `grpc`, `http`, `admin` and `api`; with Envoy `edge` and `envoy-admin` too.
+    `program` is what to type for `ratelimitd`.
     """
     listed = ", ".join(f"{name} {address}" for name, address in places.items())
     yield f"ratelimitd {__version__} ready: {listed}"
@@ -39,10 +40,10 @@ def of(places: Mapping[str, str], policy: Path) -> Iterator[str]:
         yield "Try, in another terminal:"
         yield from _through_envoy(f"http://{places['edge']}")
     else:
-        yield "Envoy     none: stop this and run `ratelimitd dev --with-envoy`"
+        yield f"Envoy     none: stop this and run `{program} dev --with-envoy`"
         yield ""
         yield "Nothing limits the stub API without Envoy. Ask the limiter, in another terminal:"
-    yield from _past_envoy(places["grpc"])
+    yield from _past_envoy(places["grpc"], program)
     yield ""
     yield "Ctrl-C stops it all."
 
@@ -70,10 +71,10 @@ def _through_envoy(edge: str) -> Iterator[str]:
     yield f"curl -i {edge}/health"
 
 
-def _past_envoy(grpc: str) -> Iterator[str]:
+def _past_envoy(grpc: str, program: str) -> Iterator[str]:
     target = shlex.quote(grpc)
     yield ""
     yield "# without Envoy: one decision, as a person would read it, and as any gRPC client asks"
-    yield f"ratelimitd decide --target {target} api_key=demo-pro route=invoke"
+    yield f"{program} decide --target {target} api_key=demo-pro route=invoke"
     question = shlex.quote(json.dumps(_QUESTION))
     yield f"grpcurl -plaintext -d {question} {target} {_METHOD}"

@@ -51,7 +51,33 @@ def test_init_prints_the_sample(ratelimitd: Callable[..., Ran]) -> None:
     ran = ratelimitd("init")
     assert ran.status == 0
     assert ran.out == SAMPLE.read_text("utf-8")
-    assert "Try: ratelimitd init --output policy.yaml" in ran.err
+    assert "Try: ratelimitd check FILE" in ran.err
+
+
+def test_init_on_a_terminal_says_how_to_get_a_file(
+    ratelimitd: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has sent it to a file already is not told to write one."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "Try: ratelimitd init --output policy.yaml" in ratelimitd("init").err
+
+
+def test_what_to_type_is_where_the_program_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its name where PATH has it; else its path, from here if that is shorter; else by Python."""
+    python = tmp_path / ".venv" / "bin" / "python"
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert terminal.program() == f"{python} -m ratelimitd"
+    script = python.with_name("ratelimitd")
+    script.parent.mkdir(parents=True)
+    script.touch(mode=0o755)
+    assert terminal.program() == str(script)
+    monkeypatch.chdir(tmp_path)
+    assert terminal.program() == ".venv/bin/ratelimitd"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert terminal.program() == "ratelimitd"
 
 
 def test_init_writes_a_file_once(ratelimitd: Callable[..., Ran], tmp_path: Path) -> None:
@@ -155,7 +181,7 @@ PLACES = {"grpc": "127.0.0.1:1", "http": "127.0.0.1:2", "admin": "127.0.0.1:3"}
 def test_dev_prints_lines_for_each_promise() -> None:
     """Healthy, limited, the other header, no key, never limited, and two ways past Envoy."""
     places = PLACES | {"api": "127.0.0.1:4", "edge": "127.0.0.1:5", "envoy-admin": "127.0.0.1:6"}
-    lines = list(try_lines.of(places, SAMPLE))
+    lines = list(try_lines.of(places, SAMPLE, "ratelimitd"))
     listed = "grpc 127.0.0.1:1, http 127.0.0.1:2, admin 127.0.0.1:3, api 127.0.0.1:4"
     assert lines[0].startswith(f"ratelimitd {__version__} ready: {listed}, edge 127.0.0.1:5")
     curls = [line for line in lines if "curl" in line]
@@ -166,6 +192,6 @@ def test_dev_prints_lines_for_each_promise() -> None:
 
 def test_dev_without_envoy_says_so() -> None:
     """Nobody should wonder why nothing is limited."""
-    text = "\n".join(try_lines.of(PLACES | {"api": "127.0.0.1:4"}, SAMPLE))
+    text = "\n".join(try_lines.of(PLACES | {"api": "127.0.0.1:4"}, SAMPLE, "ratelimitd"))
     assert "ratelimitd dev --with-envoy" in text
     assert "curl -i" not in text
