@@ -6,6 +6,7 @@ raise for is reported here first, where it stands.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd import keys
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ratelimitd.policy.faults import Report
     from ratelimitd.policy.shape import LimitPart
     from ratelimitd.windows import Window
+
+_PARTED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+/[0-9a-z]+")
+"""`5,000/hour` where a comma parts the items of a list, so that it is read as 5 and as 000/hour."""
 
 
 class Placed(NamedTuple):
@@ -143,7 +147,9 @@ class Limits:
             code, close = "needs-amount", str(measure.amount)
         else:
             text = f"`{meter.name}` is counted in windows; write AMOUNT/WINDOW"
-            code, close = "needs-window", f"{measure.amount}/hour"
+            parted = _PARTED.match(self._report.text.text, measure.at)
+            code = "needs-window"
+            close = parted[0].replace(",", "_") if parted else f"{measure.amount}/hour"
         self._report.fault(code, measure.at, text, width=measure.width, nearest=close)
         return False
 

@@ -33,6 +33,12 @@ RULES = (
         "windows",
         "5/hour",
     ),
+    Bad(
+        "needs-window",
+        "tiers: {free: {requests: [§5,000/hour, 500/minute]}}",
+        "counted in windows",
+        "5_000/hour",
+    ),
     Bad("needs-amount", "tiers: {free: {concurrent: §2/hour}}", "is held", "2"),
     Bad("rate-or-amount", "tiers: {free: {limits: [{meter: §requests}]}}", "one of the two"),
     Bad(
