@@ -84,6 +84,7 @@ clean: ## remove the environment, caches and builds
 $(LOCKED): requirements.lock
 	@test -n '$(PYTHON)' || { echo 'ratelimitd needs Python 3.11 or newer with venv and ensurepip (Debian: python3-venv);' \
 		'install it, or name it: make PYTHON=/path/to/python' >&2; exit 1; }
+	@echo 'installing into $(VENV), about a minute'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@touch $@
@@ -93,6 +94,7 @@ $(READY): $(LOCKED) pyproject.toml
 	@touch $@
 
 $(PYVOY_LOCKED): requirements-pyvoy.lock requirements-build.lock $(LOCKED)
+	@echo 'installing into $(PYVOY), about a minute'
 	$(BIN)/python -m venv --clear $(PYVOY)
 	$(PYVOY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		--requirement requirements-pyvoy.lock --requirement requirements-build.lock

@@ -107,10 +107,10 @@ Transport = Annotated[
     Literal["h2corn", "grpcio", "pyvoy"],
     Parameter(
         help="What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one, `pyvoy` "
-        "a real Envoy around the process, which needs `ratelimitd[pyvoy]`."
+        "a real Envoy around the process, which needs the extra `pyvoy`."
     ),
 ]
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
 Workers = Annotated[
-    int, Parameter(help="Processes. More than one needs a store that processes share.")
+    int, Parameter(help="Processes: 1 in this version, whose counts cannot be shared.")
 ]
