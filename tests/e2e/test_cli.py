@@ -80,7 +80,7 @@ def test_an_unknown_domain_is_allowed_with_a_hint(limiter: Running) -> None:
     done = decide(limiter, "api_key=x", "--domain", "agent-apy")
     assert done.returncode == 0
     assert "no limit applies" in done.stdout
-    assert "Is 'agent-apy' the domain of a policy" in done.stderr
+    assert "exempt, unlimited, or not named by the policy (--domain agent-apy" in done.stderr
 
 
 def test_an_empty_domain_is_refused_by_the_server(limiter: Running) -> None:
