@@ -103,14 +103,18 @@ async def test_the_fuzz_reaches_both_answers_and_both_errors(
     _, client = served
     seen: set[object] = set()
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    # Which examples come depends on the modules that are loaded: so enough of them for any order.
+    @settings(max_examples=1500, deadline=None, database=None, derandomize=True)
     @given(wire=ANY)
     def draw(wire: bytes) -> None:
         drawn.append(wire)
 
     drawn: list[bytes] = []
     draw()
+    wanted = {OK, OVER_LIMIT, grpc.StatusCode.INVALID_ARGUMENT}
     for wire in drawn:
         result = await outcome(client.send(wire))
         seen.add(result.code if isinstance(result, Failed) else result.overall_code)
-    assert seen >= {OK, OVER_LIMIT, grpc.StatusCode.INVALID_ARGUMENT}
+        if seen >= wanted:
+            return
+    pytest.fail(f"{len(drawn)} requests, and only {seen}")
