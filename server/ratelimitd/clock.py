@@ -9,9 +9,6 @@ from __future__ import annotations
 from time import monotonic_ns, time_ns
 from typing import Protocol
 
-SECOND = 1_000_000
-"""Microseconds in a second."""
-
 
 class Clock(Protocol):
     """Something that tells the time in integer microseconds since the epoch."""

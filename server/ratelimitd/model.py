@@ -26,7 +26,6 @@ __all__ = [
     "Algorithm",
     "Counter",
     "Descriptor",
-    "Hits",
     "Kind",
     "Limit",
     "Meter",
@@ -53,8 +52,6 @@ NEVER = -1
 FOREVER = 2**62
 """A wait longer than any other, for comparing with `NEVER`."""
 
-Hits = NewType("Hits", int)
-"""How much one descriptor asks for; 0 asks without charging."""
 Subject = NewType("Subject", bytes)
 """Who is limited: the keyed hash of an API key (16 bytes), never the key."""
 

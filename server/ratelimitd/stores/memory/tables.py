@@ -6,7 +6,7 @@ The arithmetic is `algorithms/`; atomicity over several tables is the store's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ratelimitd.algorithms import lease, token_bucket
 from ratelimitd.model import Algorithm, Counter, Kind, Limit, Op, Standing
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     from ratelimitd.stores.memory.table import Row, Table
 
+S = TypeVar("S")
 
-class BucketTable:
-    """Token buckets: a level and its instant; forgotten once a bucket must be full again."""
+
+class AgingTable(Generic[S]):
+    """What tables share whose states are forgotten a lifetime after their last write."""
 
     __slots__ = ("_states", "dirty", "limit")
 
     def __init__(self, limit: Limit, room: int) -> None:
         self.limit = limit
-        self._states: Aging[token_bucket.State] = Aging(room)
+        self._states: Aging[S] = Aging(room)
         self.dirty: set[bytes] | None = None
 
     def __len__(self) -> int:
@@ -46,6 +48,12 @@ class BucketTable:
     def knows(self, key: bytes, now: int) -> bool:
         del now
         return self._states.get(key) is not None
+
+
+class BucketTable(AgingTable[token_bucket.State]):
+    """Token buckets: a level and its instant; forgotten once a bucket must be full again."""
+
+    __slots__ = ()
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
         key = self._states.find(counter)
@@ -81,33 +89,10 @@ class BucketTable:
         self._states.age(now, lifetime)
 
 
-class LeaseTable:
+class LeaseTable(AgingTable[dict[str, int]]):
     """Leases: for each counter its held leases and when each expires."""
 
-    __slots__ = ("_states", "dirty", "limit")
-
-    def __init__(self, limit: Limit, room: int) -> None:
-        self.limit = limit
-        self._states: Aging[dict[str, int]] = Aging(room)
-        self.dirty: set[bytes] | None = None
-
-    def __len__(self) -> int:
-        return len(self._states)
-
-    @property
-    def strangers(self) -> int:
-        return self._states.strangers
-
-    @property
-    def states(self) -> int:
-        return len(self._states)
-
-    def is_over(self, now: int) -> bool:
-        return self._states.is_over(now)
-
-    def knows(self, key: bytes, now: int) -> bool:
-        del now
-        return self._states.get(key) is not None
+    __slots__ = ()
 
     def _held(self, key: bytes, now: int) -> dict[str, int]:
         held = self._states.get(key)
