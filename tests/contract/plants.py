@@ -29,7 +29,7 @@ def _wrap(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> No
 def charging_what_passes_in_a_denied_call(patch: Patch) -> None:
     """All-or-nothing off: each operation for itself."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         parts = [at_once(original(self, [op])) for op in ops]
         standings = [standing for part in parts for standing in part.standings]
         return Taken(self._clock(), all(part.passed for part in parts), standings)
@@ -46,7 +46,7 @@ def charging_peeks(patch: Patch) -> None:
 def ignoring_prior(patch: Patch) -> None:
     """Two charges on one counter, each judged alone."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         return await original(self, [op._replace(prior=0) for op in ops])
 
     original = MemoryCounters.take
@@ -122,7 +122,7 @@ def _adding_to_the_last_window(add: Any, table: Any, op: Any, hits: int, now: in
 def denying_by_shadow_limits(patch: Patch) -> None:
     """What is only watched binds."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         taken = await original(self, ops)
         return taken._replace(passed=all(standing.passes for standing in taken.standings))
 
@@ -133,7 +133,7 @@ def denying_by_shadow_limits(patch: Patch) -> None:
 def dropping_reports_of_denied_calls(patch: Patch) -> None:
     """What has happened is forgotten because something else was denied."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         asked = [op._replace(kind=min(op.kind, Kind.PEEK)) for op in ops]
         if not (await original(self, [op._replace(kind=Kind.PEEK) for op in asked])).passed:
             return await original(self, asked)
@@ -151,7 +151,7 @@ def telling_a_denied_call_what_it_would_have_left(patch: Patch) -> None:
 def counting_all_callers_together(patch: Patch) -> None:
     """One key for all."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         shared = [op._replace(counter=type(op.counter)(op.counter.family, b"", bounded=False))
                   for op in ops]  # fmt: skip
         return await original(self, shared)
@@ -273,7 +273,7 @@ def judging_newcomers_of_one_call_alone(patch: Patch) -> None:
 def sharing_one_overflow(patch: Patch) -> None:
     """Who invents counters under a registered key pushes everybody into one."""
 
-    async def take(self: MemoryCounters, ops: Any) -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         for op in ops:
             op.counter.overflow = OVERFLOW
         return await original(self, ops)

@@ -71,7 +71,7 @@ class Racy:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def take(self, ops: tuple[Op, ...]) -> Taken:
+    async def take(self, ops: tuple[Op, ...], request_id: bytes = b"") -> Taken:
         """Judge before a pause and charge after it."""
         peeks = [op._replace(kind=Kind.PEEK) for op in ops]
         seen = await self._counters.take(peeks)
@@ -79,7 +79,7 @@ class Racy:
             await asyncio.sleep(0)
         reports = [op._replace(kind=Kind.REPORT) for op in ops]
         if seen.passed:
-            await self._counters.take(reports)
+            await self._counters.take(reports, request_id)
         return seen
 
     async def close(self) -> None:

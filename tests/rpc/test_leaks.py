@@ -31,10 +31,10 @@ class Slow:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def take(self, ops: Sequence[Op]) -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """Wait a little, then count."""
         await asyncio.sleep(0.002)
-        return await self._counters.take(ops)
+        return await self._counters.take(ops, request_id)
 
     async def close(self) -> None:
         """Nothing of its own."""

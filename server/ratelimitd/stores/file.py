@@ -53,7 +53,7 @@ _LOG = logging.getLogger("ratelimitd")
 
 
 class _Take(Protocol):
-    async def __call__(self, ops: Sequence[Op]) -> Taken: ...
+    async def __call__(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken: ...
 
 
 class FileCounters:
@@ -143,9 +143,9 @@ class FileCounters:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._release)
             self._worker.shutdown(wait=False)
 
-    async def _refuse(self, ops: Sequence[Op]) -> Taken:
+    async def _refuse(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """Count nothing after the end: it would be forgotten."""
-        del ops
+        del ops, request_id
         raise custody.unavailable(self._path, "is closed")
 
     def _open(self, now: int) -> None:

@@ -25,6 +25,9 @@ class Taken(NamedTuple):
     """One per operation, in its order."""
 
 
+ID_LIFETIME = 120_000_000
+"""How long a store remembers a request id at least, microseconds from the first try with it."""
+
 make_taken: Callable[[tuple[int, bool, Sequence[Standing]]], Taken] = partial(tuple.__new__, Taken)
 """Make a `Taken` of its fields in their order: a third of the constructor's time."""
 
@@ -38,7 +41,7 @@ class Counters(Protocol):
     - `StoreError` (and its kinds) is the only exception that leaves a store.
     """
 
-    async def take(self, ops: Sequence[Op]) -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """Do the operations of one call, atomically.
 
         CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
@@ -47,6 +50,11 @@ class Counters(Protocol):
         they stand in it: they tell what has happened, and the rest is judged on what they leave.
         Among themselves they add up in their order, and so do charges (`Op.prior`). Costs one round
         trip, or none. Raises `StoreError`.
+
+        Within `ID_LIFETIME`, the reports and refunds of calls with the same `request_id` are done
+        at most once, by the first call that reaches the counts: so a call whose outcome nobody
+        knows can be sent again. Empty: not remembered. A release needs no id, it has its lease's.
+        A store that cannot fail halfway may ignore ids.
         """
         ...
 
