@@ -157,10 +157,16 @@ class Counter:
     Never the tier, the amount, or the limit's place in the file: an upgrade keeps what was used.
     """
 
-    __slots__ = ("bounded", "family", "key", "overflow")
+    __slots__ = ("bounded", "family", "key", "overflow", "tag")
 
     def __init__(
-        self, family: str, key: bytes, *, bounded: bool, overflow: bytes = OVERFLOW
+        self,
+        family: str,
+        key: bytes,
+        *,
+        bounded: bool,
+        overflow: bytes = OVERFLOW,
+        tag: bytes = b"",
     ) -> None:
         self.family = family
         """Domain, meter, window, algorithm, `when` and the names in `per`, spelled canonically."""
@@ -170,6 +176,9 @@ class Counter:
         """Whether callers can invent such counters at will, so that there must be a bound."""
         self.overflow = overflow
         """Key of the counter that stands in for it where it is new and the bound is reached."""
+        self.tag = tag
+        """Counters of one tag are kept together where a store has several servers; empty: by key.
+        Never part of the identity."""
 
 
 class Kind:

@@ -1,0 +1,1 @@
+"""The Redis store: counts that a fleet of processes shares."""

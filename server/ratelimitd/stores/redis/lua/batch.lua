@@ -1,0 +1,122 @@
+-- A batch: decisions in their order, each all-or-nothing on its own, all at one instant of this server's clock.
+--
+-- ARGV[1] is the least instant that the caller accepts (a clock that runs backwards is not followed), ARGV[2] the room,
+-- ARGV[3] whether it is one for all buckets.
+-- Then for each decision one blob of doubles, and the ids that it says follow. KEYS are those of the decisions in turn.
+-- Blob: operations, the instants from and until which its keys are the right ones, whether charges add up (1), whether
+-- its first key is the call's id (1), keys, ids; then nine per operation (see `wire.py`).
+-- The answer is one flat list: the instant, then for each decision its status and the states that it was judged on.
+local algorithms = {fixed, sliding, bucket, lease}
+local out = {now}
+local size = 1
+local key_at, arg_at = 1, 4
+local trouble
+
+local function put(a, b, c, d)
+  size = size + 1
+  out[size] = a
+  if b then size = size + 1; out[size] = b end
+  if c then size = size + 1; out[size] = c end
+  if d then size = size + 1; out[size] = d end
+end
+
+local function put_crowded(width)
+  for _ = 1, width do put(-1) end
+end
+
+local function seen_before(id_key)
+  return not call('SET', id_key, '1', 'NX', 'PX', 120000)
+end
+
+local algorithm_widths_told = {2, 3, 4, 4}
+
+-- Do one operation; gives whether it keeps the decision from passing, and whether its counter finds no place.
+local function operate(algorithm, kind, flags, done, key, hits, prior, amount, x, y, z, second, id)
+  local bounded = flags % 2 == 1
+  if kind > PEEK then
+    if done and kind ~= RELEASE then kind, hits = REFUND, 0 end
+    local before = taken
+    local a, b, c, d = algorithms[algorithm].tell(key, kind, hits, amount, x, y, z, bounded, second, id)
+    taken = before
+    if a == NO_PLACE then
+      put_crowded(algorithm_widths_told[algorithm])
+      return false, true
+    end
+    put(a, b, c, d)
+    return false, false
+  end
+  local before = taken
+  local fits, a, b = algorithms[algorithm].judge(key, kind, hits, prior, amount, x, y, z, bounded, second, id)
+  if fits == NO_PLACE then
+    put_crowded(algorithms[algorithm].width)
+    return false, true
+  end
+  put(a, b)
+  if fits then return false, false end
+  if flags % 4 < 2 then return true, false end
+  -- A shadow limit's charge that does not fit is given back, whatever becomes of the call.
+  for index = before + 1, taken do later[#later + 1] = {give_back, index} end
+  return false, false
+end
+
+local function operate_all(blob, ops, key, argument, done)
+  local passed, crowded, position = true, false, 57
+  for _ = 1, ops do
+    local algorithm, kind, flags, hits, prior, amount, x, y, z = unpack_struct('<ddddddddd', blob, position)
+    position = position + 72
+    local first, second, id = KEYS[key], nil, nil
+    key = key + 1
+    if flags >= 4 then
+      second = KEYS[key]
+      key = key + 1
+    end
+    if algorithm == 4 then
+      id = ARGV[argument]
+      argument = argument + 1
+    end
+    local denies, misses = operate(algorithm, kind, flags, done, first, hits, prior, amount, x, y, z, second, id)
+    passed = passed and not denies
+    crowded = crowded or misses
+  end
+  return passed, crowded
+end
+
+local function decide()
+  local blob, key, argument = ARGV[arg_at], key_at, arg_at + 1
+  local ops, from, till, adds_up, has_id, keys, ids = unpack_struct('<ddddddd', blob)
+  key_at, arg_at = key + keys, argument + ids
+  if now < from or now >= till then return STALE end
+  mine = adds_up == 1 and {} or nil
+  taken, later = 0, {}
+  local done = false
+  if has_id == 1 then
+    done = seen_before(KEYS[key])
+    key = key + 1
+  end
+  local passed, crowded = operate_all(blob, ops, key, argument, done)
+  if crowded or not passed then
+    for index = taken, 1, -1 do give_back(index) end
+    return crowded and CROWDED or DENIED
+  end
+  for index = 1, #later do
+    local write = later[index]
+    write[1](unpack(write, 2))
+  end
+  return PASSED
+end
+
+while arg_at <= #ARGV do
+  size = size + 1
+  local mark, key_before, arg_before = size, key_at, arg_at
+  out[mark] = BROKEN
+  local fine, status = pcall(decide)
+  if fine then
+    out[mark] = status
+  else
+    trouble = type(status) == 'table' and status.err or tostring(status)
+    size = mark
+  end
+end
+for index = size + 1, #out do out[index] = nil end
+if trouble then put(trouble) end
+return out

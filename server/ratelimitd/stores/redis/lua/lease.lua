@@ -1,0 +1,39 @@
+-- Leases: a sorted set of what is held, by the instant at which each expires. x: how long a lease lives.
+-- The counter that newcomers share comes second where there is one: a lease may be held there.
+local lease = {width = 2}
+
+local function lease_held(key)
+  call('ZREMRANGEBYSCORE', key, '-inf', now)
+  local held = call('ZCARD', key)
+  if held == 0 then return 0, now end
+  return held, tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+end
+
+local function lease_write(key, id, x)
+  call('ZADD', key, now + x, id)
+  local last = tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+  call('PEXPIRE', key, milliseconds(last - now))
+end
+
+function lease.judge(key, kind, hits, prior, amount, x, y, z, bounded, shared, id)
+  local held, last = lease_held(key)
+  if bounded and held == 0 and call('EXISTS', key) == 0 then
+    local present, past = bucket_places(key, x)
+    if kind == PEEK then
+      if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
+    elseif not take_place(present, x, places_taken(past)) then
+      return NO_PLACE
+    end
+  end
+  local fits = held + hits <= amount
+  if fits and kind == ACQUIRE then later[#later + 1] = {lease_write, key, id, x} end
+  return fits, held, last
+end
+
+function lease.tell(key, kind, hits, amount, x, y, z, bounded, shared, id)
+  local place = key
+  if shared and not call('ZSCORE', key, id) and call('ZSCORE', shared, id) then place = shared end
+  local held, last = lease_held(place)
+  call('ZREM', place, id)
+  return held, last, lease_held(place)
+end

@@ -1,0 +1,101 @@
+-- What all parts of the script share. One call of the script decides a batch; see batch.lua.
+-- Numbers are doubles: exact up to MAX, which is where counts saturate, here as in Python. Redis writes a number that
+-- it is given with 17 digits, so that all of them reach a command as they are.
+local MAX = 9007199254740991
+local call, unpack_struct, fmod = redis.call, struct.unpack, math.fmod
+
+local CHARGE, ACQUIRE, PEEK, REPORT, REFUND, RELEASE = 0, 1, 2, 3, 4, 5
+local DENIED, PASSED, STALE, CROWDED, BROKEN = 0, 1, 2, 3, 4   -- what becomes of a decision
+local NO_PLACE = {}  -- an operation's newcomer finds no place
+
+local now            -- the instant of the batch, microseconds
+local room           -- invented counters per family and period
+local shared_room    -- whether that room is one for all buckets, which it can be where they share a server
+local mine           -- key -> hits that this decision has charged to it already
+local taken_keys, taken_hits, taken = {}, {}, 0   -- what is given back if this decision is denied
+local later          -- what is written only once everything has passed
+
+-- Exact also where a / b is not: both are whole and below 2^53.
+local function ceil_div(a, b)
+  local rest = fmod(a, b)
+  if rest > 0 then return (a - rest) / b + 1 end
+  return (a - rest) / b
+end
+
+local function milliseconds(microseconds)
+  return ceil_div(microseconds, 1000)
+end
+
+-- What the keys of a family and window begin with, up to whose a counter is.
+local function stem(key)
+  local head = string.match(key, '^(.*:)')
+  if shared_room then return (string.gsub(head, '{%x+}', '{0}', 1)) end
+  return head
+end
+
+-- Remember what a denial gives back.
+local function note(key, hits)
+  taken = taken + 1
+  taken_keys[taken], taken_hits[taken] = key, hits
+end
+
+-- Give one of them back; nothing stays of a counter that this decision made.
+local function give_back(index)
+  if call('DECRBY', taken_keys[index], taken_hits[index]) == 0 then call('DEL', taken_keys[index]) end
+end
+
+-- Take a place for a counter that callers can invent; `before`: those of an earlier period. False: there is none.
+local function take_place(key_stem, period, before)
+  local places = key_stem .. '~places'
+  local present = call('INCRBY', places, 1)
+  if present == 1 then call('PEXPIRE', places, milliseconds(2 * period)) end
+  if present + before > room then
+    call('DECRBY', places, 1)
+    return false
+  end
+  note(places, 1)
+  return true
+end
+
+local function places_taken(key_stem)
+  return tonumber(call('GET', key_stem .. '~places') or 0)
+end
+
+-- Charge a plain count. Gives the exact state before, without what this decision charged to it earlier, and whether
+-- the count is new. A sum that no double holds is taken apart again.
+local function count(key, hits)
+  local total = call('INCRBY', key, hits)
+  note(key, hits)
+  local before = total - hits
+  if total > MAX then
+    before = call('DECRBY', key, hits)
+    call('INCRBY', key, hits)
+  end
+  if mine then
+    local own = mine[key] or 0
+    mine[key] = own + hits
+    before = before - own
+  end
+  return before, total == hits
+end
+
+-- Apply what has happened to a plain count; it ends between 0 and `ceiling`. Gives before and after.
+local function tell_count(key, kind, hits, ceiling, life)
+  if kind == REFUND then
+    local before = tonumber(call('GET', key) or 0)
+    if before == 0 then return 0, 0 end
+    local after = before - hits
+    if after < 0 then after = 0 end
+    call('SET', key, after, 'KEEPTTL')
+    return before, after
+  end
+  local after = call('INCRBY', key, hits)
+  local before = after - hits
+  if after > MAX then before = call('DECRBY', key, hits) end
+  if after == hits then call('PEXPIRE', key, life) end
+  if after > ceiling then
+    after = ceiling
+    call('SET', key, after, 'KEEPTTL')
+  end
+  return before, after
+end

@@ -1,0 +1,43 @@
+-- Sliding windows: this window's count, and the part of the last one that still weighs (its key comes second).
+-- x: the window's end; y: its length; z: when the next one ends, until which this one's count matters.
+local sliding = {width = 2}
+
+local function sliding_crowded(key, last)
+  return places_taken(stem(key)) + places_taken(stem(last)) >= room
+end
+
+function sliding.judge(key, kind, hits, prior, amount, x, y, z, bounded, last)
+  local previous = call('GET', last)
+  local weighed = ceil_div(tonumber(previous or 0) * (x - now), y)
+  local used
+  if kind == PEEK or hits > amount then
+    used = call('GET', key)
+    if bounded and not used and not previous and sliding_crowded(key, last) then return NO_PLACE end
+    used = tonumber(used or 0) - (mine and mine[key] or 0)
+  else
+    local new
+    used, new = count(key, hits)
+    if new then
+      if bounded then
+        local before = previous and -MAX or places_taken(stem(last))
+        if not take_place(stem(key), z - now, before) then return NO_PLACE end
+      end
+      call('PEXPIRE', key, milliseconds(z - now))
+    end
+  end
+  return used + weighed + prior + hits <= amount, used, tonumber(previous or 0)
+end
+
+function sliding.tell(key, kind, hits, amount, x, y, z, bounded, last)
+  local previous = call('GET', last)
+  if bounded and not previous and call('EXISTS', key) == 0 then
+    if kind == REFUND then
+      if sliding_crowded(key, last) then return NO_PLACE end
+      return 0, 0, 0
+    end
+    if not take_place(stem(key), z - now, places_taken(stem(last))) then return NO_PLACE end
+  end
+  local ceiling = (MAX - fmod(MAX, y)) / y
+  local before, after = tell_count(key, kind, hits, ceiling, milliseconds(z - now))
+  return before, tonumber(previous or 0), after
+end

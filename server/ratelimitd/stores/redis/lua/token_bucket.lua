@@ -1,0 +1,68 @@
+-- Token buckets: "level at": hits times the window's length that are not refilled yet, and the instant of that level.
+-- amount: the rate; x: the burst; y: the window's length; z: how long a bucket can be less than full after a hit.
+local bucket = {width = 2}
+
+local function bucket_state(key)
+  local state = call('GET', key)
+  if not state then return nil, 0, 0 end
+  local level, at = string.match(state, '^(%d+) (%d+)$')
+  return true, tonumber(level), tonumber(at)
+end
+
+local function bucket_level(level, at, amount)
+  if now <= at then return level end
+  local left = level - (now - at) * amount
+  if left > 0 then return left end
+  return 0
+end
+
+local function bucket_places(key, z)
+  local index = (now - fmod(now, z)) / z
+  local head = stem(key)
+  return head .. string.format('%.0f:', index), head .. string.format('%.0f:', index - 1)
+end
+
+local function bucket_write(key, kind, hits, amount, x, y, z)
+  local _, level, at = bucket_state(key)
+  local sign = kind == REFUND and -1 or 1
+  local after = bucket_level(level, at, amount) + sign * hits * y
+  local ceiling = (x + amount) * y
+  if after > ceiling then after = ceiling end
+  if after < 0 then after = 0 end
+  call('SET', key, string.format('%.0f %.0f', after, now), 'PX', milliseconds(z))
+  return after
+end
+
+function bucket.judge(key, kind, hits, prior, amount, x, y, z, bounded)
+  local known, level, at = bucket_state(key)
+  local fits = bucket_level(level, at, amount) + (prior + hits) * y <= x * y
+  if bounded and not known then
+    local present, past = bucket_places(key, z)
+    if kind == PEEK then
+      if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
+    elseif not (mine and mine[key]) then
+      if not take_place(present, z, places_taken(past)) then return NO_PLACE end
+    end
+  end
+  if kind ~= PEEK then
+    if mine then mine[key] = true end
+    if fits then later[#later + 1] = {bucket_write, key, kind, hits, amount, x, y, z} end
+  end
+  return fits, level, at
+end
+
+function bucket.tell(key, kind, hits, amount, x, y, z, bounded)
+  local known, level, at = bucket_state(key)
+  if not known then
+    if bounded then
+      local present, past = bucket_places(key, z)
+      if kind == REFUND then
+        if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
+      elseif not take_place(present, z, places_taken(past)) then
+        return NO_PLACE
+      end
+    end
+    if kind == REFUND then return 0, 0, 0, 0 end
+  end
+  return level, at, bucket_write(key, kind, hits, amount, x, y, z), now
+end
