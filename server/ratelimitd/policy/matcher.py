@@ -104,6 +104,7 @@ class Matcher:
         self._names = tuple(names)
         self._memo: Memo[tuple[Value | Override, ...], Plan] = Memo(plans)
         self._families: dict[Limit, str] = {}
+        self._group = _outermost(policy)
         named = (limit.meter.name for limit in _limits(policy) if limit.name == policy.report)
         self.report_meter = next(named, policy.report.partition("/")[0])
         """The meter of the limit that headers report, where some tier has it."""
@@ -235,8 +236,18 @@ class Matcher:
         overflow = OVERFLOW
         if caller.record is not None:  # a known key that invents entries crowds only itself
             overflow = b"%b@%b" % (OVERFLOW, caller.subject.hex().encode())
-        key = self._hasher.counter_key(parts)
-        return Counter(family, key, bounded=bounded, overflow=overflow)
+        key, tag = self._hasher.counter_key(parts), self._tag(limit, caller)
+        return Counter(family, key, bounded=bounded, overflow=overflow, tag=tag)
+
+    def _tag(self, limit: Limit, caller: Caller) -> bytes:
+        """Return what keeps the counters of one caller together: its outermost group, else itself.
+
+        Depends on the counter's own identity only, so that all who share a counter find it.
+        """
+        known = caller.record.attributes if caller.record is not None else {}
+        if self._group in known and not {self._group, "subject"}.isdisjoint(limit.per):
+            return b"%b=%b" % (self._group.encode(), keys.to_bytes(known[self._group]))
+        return caller.subject if "subject" in limit.per else b""
 
 
 def overriding(override: Override, meter: Meter) -> Limit:
@@ -256,6 +267,12 @@ def _named(policy: Policy) -> set[str]:
     for conditions in policy.exempt:
         names.update(name for name, _ in conditions)
     return names - {"subject", "lease"}
+
+
+def _outermost(policy: Policy) -> str:
+    """Return the attribute that keeps counters together: `org` where limits share by it."""
+    shared = {name for limit in _limits(policy) for name in limit.per} & policy.attributes
+    return "org" if "org" in shared else min(shared, default="")
 
 
 def _limits(policy: Policy) -> Iterator[Limit]:
