@@ -146,7 +146,7 @@ class RedisCounters:
         passed = status == PASSED
         if not passed:
             self._over_limit.learn(ops, package, numbers, now)
-        self._over_limit.forget(ops)
+        self._over_limit.forget(ops, passed=passed)
         return make_taken((now, passed, read(ops, package, numbers, now, passed=passed)))
 
     async def _crowd(
@@ -214,7 +214,7 @@ class RedisCounters:
         """Undo charges in the windows of `now`, once, however often this is tried."""
         package = pack(ops, now, self._layout, identity, late=True)
         await self._fleet.submit(slot, package)
-        self._over_limit.forget(ops)
+        self._over_limit.forget(ops, passed=False)
 
     def figures(self) -> dict[str, int]:
         """See `Store.figures`."""

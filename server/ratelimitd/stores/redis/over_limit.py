@@ -80,11 +80,12 @@ class OverLimit:
                     full, until = op.limit.capacity, min(until, one.retry_at)
             self._seen[identity_of(op)] = _Seen(state, until, full)
 
-    def forget(self, ops: Sequence[Op]) -> None:
-        """Undo what is known of counters that were given something back."""
-        for op in ops:
-            if op.kind > Kind.REPORT:
-                self._seen.pop(identity_of(op), None)
+    def forget(self, ops: Sequence[Op], *, passed: bool) -> None:
+        """Undo what is known of the counters that a call changed."""
+        if self._seen:
+            for op in ops:
+                if passed or op.kind > Kind.PEEK:
+                    self._seen.pop(identity_of(op), None)
 
 
 def _may_deny(op: Op) -> bool:

@@ -11,9 +11,9 @@ end
 
 function fixed.judge(key, kind, hits, prior, amount, x, y, z, bounded)
   if kind == PEEK or hits > amount then
-    local used = call('GET', key)
+    local used = look_up(key)
     if bounded and not used and fixed_crowded(key) then return NO_PLACE end
-    used = tonumber(used or 0) - (mine and mine[key] or 0)
+    used = tonumber(used or 0)
     return used + prior + hits <= amount, used
   end
   local used, new = count(key, hits)

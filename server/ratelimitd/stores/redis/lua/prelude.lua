@@ -11,7 +11,7 @@ local NO_PLACE = {}  -- an operation's newcomer finds no place
 local now            -- the instant of the batch, microseconds
 local room           -- invented counters per family and period
 local shared_room    -- whether that room is one for all buckets, which it can be where they share a server
-local mine           -- key -> hits that this decision has charged to it already
+local mine           -- key -> its count before this decision, where a decision charges one twice
 local taken_keys, taken_hits, taken = {}, {}, 0   -- what is given back if this decision is denied
 local later          -- what is written only once everything has passed
 
@@ -61,22 +61,25 @@ local function places_taken(key_stem)
   return tonumber(call('GET', key_stem .. '~places') or 0)
 end
 
--- Charge a plain count. Gives the exact state before, without what this decision charged to it earlier, and whether
--- the count is new. A sum that no double holds is taken apart again.
+-- Charge a plain count. Gives its exact state before this decision, and whether the count is new. A sum that no double
+-- holds is taken apart again.
 local function count(key, hits)
   local total = call('INCRBY', key, hits)
   note(key, hits)
-  local before = total - hits
+  local before = mine and mine[key]
+  if before then return before, false end
+  before = total - hits
   if total > MAX then
     before = call('DECRBY', key, hits)
     call('INCRBY', key, hits)
   end
-  if mine then
-    local own = mine[key] or 0
-    mine[key] = own + hits
-    before = before - own
-  end
+  if mine then mine[key] = before end
   return before, total == hits
+end
+
+-- The state of a plain count before this decision; nil where there is none.
+local function look_up(key)
+  return mine and mine[key] or call('GET', key)
 end
 
 -- Apply what has happened to a plain count; it ends between 0 and `ceiling`. Gives before and after.

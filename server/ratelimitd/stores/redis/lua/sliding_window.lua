@@ -11,9 +11,9 @@ function sliding.judge(key, kind, hits, prior, amount, x, y, z, bounded, last)
   local weighed = ceil_div(tonumber(previous or 0) * (x - now), y)
   local used
   if kind == PEEK or hits > amount then
-    used = call('GET', key)
+    used = look_up(key)
     if bounded and not used and not previous and sliding_crowded(key, last) then return NO_PLACE end
-    used = tonumber(used or 0) - (mine and mine[key] or 0)
+    used = tonumber(used or 0)
   else
     local new
     used, new = count(key, hits)
