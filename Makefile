@@ -30,7 +30,9 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml $(COMPILING)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## the limiter, a stub API and a real Envoy on this machine, with curl lines to try
+# By the environment: a URL may hold a password, and make prints the lines that it runs.
+demo: export RATELIMITD_STORE := $(or $(STORE),$(RATELIMITD_STORE))
+demo: $(READY) ## the limiter, a stub API and a real Envoy here, with curl lines to try; STORE=redis adds a Redis
 	$(BIN)/ratelimitd dev --with-envoy
 
 run: $(READY) ## serve the sample policy on loopback, counting in memory

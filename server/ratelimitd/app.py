@@ -24,7 +24,7 @@ from ratelimitd.policy.load import load
 from ratelimitd.rpc import health, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.telemetry import Telemetry
+from ratelimitd.telemetry import LoopLag, Reading, Telemetry
 from ratelimitd.transports.grpc_asgi import GrpcApplication
 from ratelimitd.transports.grpcio import Grpcio
 from ratelimitd.transports.h2corn import H2corn, grpc_config, http_config
@@ -34,9 +34,10 @@ from ratelimitd.transports.pyvoy import Pyvoy
 from ratelimitd.transports.sockets import refuse_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ratelimitd.clock import Clock
+    from ratelimitd.http.metrics import Readings
     from ratelimitd.model import Question
     from ratelimitd.policy.load import Loaded
     from ratelimitd.settings import Address, Settings
@@ -73,6 +74,7 @@ class Service:
         self.hasher = Hasher(*(settings.secrets or (DEVELOPMENT_SECRET,)))
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
+        self._lag = LoopLag()
         self._counters = open_counters(settings.store, clock or SystemClock())
         self.limiter = Limiter(
             self.policy.policies.values(),
@@ -86,6 +88,8 @@ class Service:
         ratelimit.register(self.handlers, self.limiter, self.telemetry)
         self.health.register(self.handlers)
         reflection.register(self.handlers, (ratelimit.SERVICE, health.SERVICE))
+        self.workers: Callable[[], Awaitable[Readings]] | None = None
+        """Tells the counts of all workers, where this is the first of several."""
         self._ready = False
         self._transports: list[Transport] = []
         self.addresses: dict[str, tuple[str, ...]] = {}
@@ -100,6 +104,7 @@ class Service:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
         if isinstance(self._counters, FileCounters):
             await self._counters.start()
+        self._lag.start()
         self.health.serve(ready=True)
         self._ready = True
 
@@ -120,9 +125,11 @@ class Service:
             "grpc": lambda: self._grpc(settings.listen),
             "http": lambda: _plain(probes.application(lambda: self._ready), settings.http),
             "admin": lambda: _plain(
-                metrics.application(self.telemetry, self._figures), settings.admin
+                metrics.application(self.reading, self.workers), settings.admin
             ),
         }
+        if settings.worker:  # all but gRPC belongs to the first
+            wanted = {"grpc": wanted["grpc"]}
         await self.prepare()
         for name, make in wanted.items():
             try:
@@ -181,6 +188,7 @@ class Service:
             except Exception as error:  # noqa: BLE001 - the rest stops all the same
                 failure = failure or error
         self._transports.clear()
+        self._lag.stop()
         await self._counters.close()
         if failure is not None:
             raise failure
@@ -188,12 +196,16 @@ class Service:
     def _note(self, event: str, question: Question) -> None:
         self.telemetry.note(event, question.domain, _ADVICE.get(event, _UNTRUSTED))
 
-    def _figures(self) -> dict[str, float]:
-        return {
+    def reading(self) -> Reading:
+        """Return what this process counted."""
+        figures = {
             "ready": float(self._ready),
+            "tasks": float(len(asyncio.all_tasks())),
+            **self._lag.figures(),
             "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
             **self._counters.figures(),
         }
+        return Reading(self.telemetry.counts, figures)
 
 
 @contextlib.contextmanager

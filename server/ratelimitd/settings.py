@@ -7,19 +7,40 @@ fault and its mend.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ratelimitd.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ratelimitd.tls import Tls
 
 TRANSPORTS = ("h2corn", "grpcio", "pyvoy")
 LOG_FORMATS = ("text", "json")
+MOST_WORKERS = 64
+NOT_SHARED = (
+    "--workers {}: processes can share their counts through Redis only; "
+    "give --store redis://HOST:PORT as well"
+)
+_SCHEMES = frozenset({"unix"}).union(
+    *({f"redis{kind}", f"rediss{kind}"} for kind in ("", "+sentinel", "+cluster"))
+)
 _PORTS = range(65_536)
+_TIMEOUTS = (0.001, 10.0)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+def duration(text: str) -> float:
+    """Return seconds of `12ms`, `3s`, `2m`, `1h`, or of a bare number. Raises `SettingsError`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise SettingsError(f"{text!r} is no length of time; write 500ms, 3s or 2m")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +66,12 @@ class Address:
             raise SettingsError(msg)
         return Address(host=host, port=int(port))
 
+    def of_worker(self, index: int) -> Address:
+        """Return where one of several processes listens in this address's place."""
+        if self.path:
+            return replace(self, path=f"{self.path}.{index}" if index else self.path)
+        return replace(self, port=self.port and self.port + index)
+
     def __str__(self) -> str:
         """Return the spelling that `parse` reads."""
         if self.path:
@@ -68,8 +95,10 @@ class Settings:
 
     policy: Path
     """A policy file, or a directory of them."""
-    store: str = "memory"
-    """`memory` or `file:PATH`."""
+    store: str = field(default="memory", repr=False)
+    """`memory`, `file:PATH`, or the URL of a Redis, which may hold a password."""
+    store_timeout: float = 0.012
+    """Seconds of Redis's silence after which no decision waits for it any longer."""
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8081),)
     """gRPC."""
     http: Address = Address("127.0.0.1", 8080)
@@ -84,11 +113,16 @@ class Settings:
     """For hashing API keys: the first writes, all read. Empty: the published development secret."""
     drain: float = 1.0
     """Seconds between saying NOT_SERVING and closing connections, for load balancers to notice."""
+    workers: int = 1
+    """Processes that share a store."""
+    worker: int = 0
+    """Which of them this is. The listeners for HTTP and administration are the first one's."""
 
     def __post_init__(self) -> None:
         faults = [
             *self._choice("--transport", self.transport, TRANSPORTS),
             *self._store_faults(),
+            *self._worker_faults(),
             *self._exposure_faults(),
             *self._tls_faults(),
         ]
@@ -101,13 +135,61 @@ class Settings:
     def _choice(flag: str, value: str, known: tuple[str, ...]) -> list[str]:
         return [] if value in known else [f"{flag} {value}: choose one of {', '.join(known)}"]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes can share the store."""
+        scheme, mark, _ = self.store.partition("://")
+        return bool(mark) and scheme in _SCHEMES
+
+    @property
+    def store_shown(self) -> str:
+        """The store as it may be logged: without a password."""
+        from ratelimitd.stores.redis import urls  # noqa: PLC0415
+
+        return urls.redacted(self.store) if self.is_shared else self.store
+
     def _store_faults(self) -> list[str]:
+        faults = []
+        least, most = _TIMEOUTS
+        if not least <= self.store_timeout <= most:
+            faults.append(f"--store-timeout {self.store_timeout:g}s: write 1ms to 10s")
         kind, colon, path = self.store.partition(":")
-        if self.store == "memory" or (kind == "file" and path):
-            return []
-        if kind == "file" or not colon:
-            return [f"--store {self.store}: write memory, or file:PATH"]
-        return [f"--store {kind}:…: this version keeps counts in memory or in file:PATH only"]
+        if self.is_shared:
+            from ratelimitd.stores.redis import urls  # noqa: PLC0415
+
+            try:
+                urls.parse(self.store)
+            except SettingsError as error:
+                faults += _of_flag("--store", error)
+        elif self.store != "memory" and (kind != "file" or not path):
+            shown = f"{kind}{colon}…" if path else self.store  # the rest may be a password
+            faults.append(f"--store {shown}: write memory, file:PATH or redis://HOST:PORT")
+        return faults
+
+    def _worker_faults(self) -> list[str]:
+        if not 1 <= self.workers <= MOST_WORKERS:
+            return [f"--workers {self.workers}: write 1 to {MOST_WORKERS}"]
+        if self.workers > 1 and not self.is_shared:
+            return [NOT_SHARED.format(self.workers)]
+        return [] if self.worker else list(self._crowded())
+
+    def _crowded(self) -> Iterator[str]:
+        """Yield each address that leaves no room for the next workers' ones."""
+        if self.workers == 1:
+            return
+        taken = {str(self.http): "--http", str(self.admin): "--admin"}
+        for first in self.listen:
+            if not first.path and not first.port:
+                continue
+            for index in range(self.workers):
+                address = first.of_worker(index)
+                if address.port not in _PORTS:
+                    yield f"--listen {first}: leaves no {self.workers} ports for the workers"
+                    break
+                owner = taken.setdefault(str(address), f"--listen {first}")
+                if owner != f"--listen {first}":
+                    yield f"--listen {first}: worker {index} needs {address}, which is {owner}'s"
+                    break
 
     def _tls_faults(self) -> list[str]:
         if self.tls is None:
@@ -135,6 +217,10 @@ class Settings:
                 "keep it on loopback"
             )
         return faults
+
+
+def _of_flag(flag: str, error: SettingsError) -> list[str]:
+    return [f"{flag}: {line}" for line in str(error).splitlines()]
 
 
 def read_secrets(path: Path) -> tuple[bytes, ...]:

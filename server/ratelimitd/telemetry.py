@@ -6,18 +6,37 @@ label. No API key, address or descriptor value is ever logged.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from array import array
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import structlog
 
+from ratelimitd.clock import steady_ns
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from structlog.typing import Processor
 
 MOST_LOGGED = 100
 """Distinct cases of one event that are logged once each; what comes after is only counted."""
+TICK = 0.01
+"""Seconds between two looks at how late the event loop is."""
+TICKS = 6_000
+"""Looks that are remembered: a minute's."""
+
+
+class Reading(NamedTuple):
+    """What one process counted, as it stands."""
+
+    counts: Mapping[tuple[str, str], int]
+    """As in `Telemetry.counts`."""
+    figures: Mapping[str, float]
+    """Numbers by name; those that end in `_total` only grow."""
 
 
 class Telemetry:
@@ -48,8 +67,50 @@ class Telemetry:
         self._log.warning(advice, extra={"event_kind": event, "detail": case})
 
 
-def configure_logging(style: str, stream: TextIO | None = None) -> None:
-    """Send all log records of the process to stderr, as text (logfmt) or JSON, one line each."""
+class LoopLag:
+    """How late the event loop comes to what is due: every call that comes meanwhile waits as long.
+
+    Looks a hundred times a second; whatever holds the loop for longer than that is seen.
+    """
+
+    def __init__(self) -> None:
+        self._lateness = array("q", bytes(8 * TICKS))
+        """Nanoseconds, of the last `TICKS` looks in a ring."""
+        self._looks = 0
+        self._due = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to look. Needs a running loop."""
+        self._due = steady_ns() + int(TICK * 1e9)
+        self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._lateness[self._looks % TICKS] = max(0, steady_ns() - self._due)
+        self._looks += 1
+        self.start()
+
+    def figures(self) -> dict[str, float]:
+        """Return the worst of the last minute, and what one look in a thousand was over."""
+        lateness = sorted(self._lateness)
+        return {
+            "loop_lag_max_seconds": lateness[-1] / 1e9,
+            "loop_lag_p999_seconds": lateness[TICKS - 1 - TICKS // 1000] / 1e9,
+        }
+
+
+def configure_logging(
+    style: str, stream: TextIO | None = None, *, worker: int | None = None
+) -> None:
+    """Send all log records of the process to stderr, as text (logfmt) or JSON, one line each.
+
+    `worker` is added to each, where there are several.
+    """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -67,6 +128,8 @@ def configure_logging(style: str, stream: TextIO | None = None) -> None:
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
+    if worker is not None:
+        handler.addFilter(lambda record: record.__dict__.update(worker=worker) is None)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

@@ -37,7 +37,7 @@ async def test_the_operator_sees_the_file_and_the_reloads(settings: Settings) ->
     for _ in range(2):
         with pytest.raises(PolicyError):
             await service.reload()
-    figures = service._figures()
+    figures = service.reading().figures
     assert figures["store_unwritten"] == figures["store_write_errors_total"] == 0
     counts = service.telemetry.counts
     assert (counts["reloads", "succeeded"], counts["reloads", "failed"]) == (1, 2)

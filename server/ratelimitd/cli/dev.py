@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ratelimitd.devkit.envoy import Envoy
     from ratelimitd.settings import Settings
 
+PRIVATE = "redis"
+"""The store that is a Redis of the demo's own."""
 _SIGNAL_LAG = 0.5
 """Seconds. Ctrl-C reaches Envoy as well as us, and its end may be noticed first."""
 
@@ -29,7 +32,7 @@ def dev(
     with_envoy: flags.WithEnvoy = False,
     edge: flags.Edge = "127.0.0.1:10000",
     policy: flags.OwnPolicy = None,
-    store: flags.Store = "memory",
+    store: flags.DevStore = "memory",
     listen: flags.Listen = "127.0.0.1:8081",
     http: flags.Http = "127.0.0.1:8080",
     admin: flags.Admin = "127.0.0.1:9090",
@@ -48,18 +51,19 @@ def dev(
     _only_loopback(places)
     settings = values.settings(
         policy=policy or samples_dir() / "policy.yaml",
-        store=store,
+        store="memory" if store == PRIVATE else store,
         listen=[listen],
         http=http,
         admin=admin,
     )
-    return _run(settings, api, edge if with_envoy else "")
+    return _run(settings, api, edge if with_envoy else "", private=store == PRIVATE)
 
 
-def _run(settings: Settings, api: str, edge: str) -> int:
+def _run(settings: Settings, api: str, edge: str, *, private: bool) -> int:
     import uvloop
 
     from ratelimitd.devkit.envoy import find_binary
+    from ratelimitd.devkit.redis_server import find_server
     from ratelimitd.telemetry import configure_logging
     from ratelimitd.transports.h2corn import hide_banner
 
@@ -68,17 +72,21 @@ def _run(settings: Settings, api: str, edge: str) -> int:
     if edge:
         with _told():
             find_binary()
-    return uvloop.run(_dev(settings, api, edge))
+    if private:
+        with _told("--store redis: "):
+            find_server()
+    return uvloop.run(_dev(settings, api, edge, private=private))
 
 
 @contextlib.contextmanager
 def _told(flag: str = "") -> Iterator[None]:
-    """Make what Envoy objects to a fault of a flag."""
+    """Make what Envoy or Redis objects to a fault of a flag."""
     from ratelimitd.devkit.envoy import EnvoyError
+    from ratelimitd.devkit.redis_server import RedisServerError
 
     try:
         yield
-    except EnvoyError as error:
+    except (EnvoyError, RedisServerError) as error:
         raise SettingsError(f"{flag}{error}") from error
 
 
@@ -94,13 +102,16 @@ def _only_loopback(places: dict[str, str]) -> None:
     faults.settle()
 
 
-async def _dev(settings: Settings, api: str, edge: str) -> int:
+async def _dev(settings: Settings, api: str, edge: str, *, private: bool) -> int:
     """Run everything until a signal comes, or Envoy ends by itself."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
+        if private:
+            url = await stack.enter_async_context(_redis())
+            settings = dataclasses.replace(settings, store=url)
         places = await stack.enter_async_context(_limiter(settings))
         places["api"] = await stack.enter_async_context(_stub_api(api))
         envoy = None
@@ -108,7 +119,9 @@ async def _dev(settings: Settings, api: str, edge: str) -> int:
             terminal.say("starting Envoy …")
             envoy = await stack.enter_async_context(_envoy(places, edge))
             places |= {"edge": envoy.edge, "envoy-admin": envoy.admin}
-        lines = try_lines.of(places, settings.policy, terminal.program())
+        lines = try_lines.of(
+            places, settings.policy, terminal.program(), store=settings.store_shown
+        )
         print("\n".join(lines), flush=True)
         return await _until_stopped(stop, envoy)
 
@@ -127,6 +140,16 @@ async def _until_stopped(stop: asyncio.Event, envoy: Envoy | None) -> int:
     stopped.cancel()
     terminal.complain(f"Envoy ended by itself, with status {ended.result()}")
     return 1
+
+
+@contextlib.asynccontextmanager
+async def _redis() -> AsyncIterator[str]:
+    from ratelimitd.devkit.redis_server import run_redis
+
+    async with contextlib.AsyncExitStack() as stack:
+        with _told("--store redis: "):
+            url = await stack.enter_async_context(run_redis())
+        yield url
 
 
 @contextlib.asynccontextmanager

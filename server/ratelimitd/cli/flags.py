@@ -18,6 +18,12 @@ AllowRemote = Annotated[
 ]
 Api = Annotated[str, Parameter(help="Where the stub API answers. Port 0 picks a free one.")]
 Connections = Annotated[int, Parameter(help="Connections at once.")]
+DevStore = Annotated[
+    str,
+    Parameter(
+        help="Where counts are kept: as for `serve`, or `redis`, which starts one for this alone."
+    ),
+]
 Domain = Annotated[str, Parameter(help="The policy's domain.")]
 Drain = Annotated[
     str,
@@ -77,7 +83,21 @@ SecretFile = Annotated[
         "read. Without it: a published development secret, on loopback only."
     ),
 ]
-Store = Annotated[str, Parameter(help="Where counts are kept: `memory` or `file:PATH`.")]
+Store = Annotated[
+    str,
+    Parameter(
+        help="Where counts are kept: `memory`, `file:PATH`, or a Redis that limiters share: "
+        "`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`. A URL with "
+        "a password belongs in RATELIMITD_STORE: everybody on a machine can read command lines."
+    ),
+]
+StoreTimeout = Annotated[
+    str,
+    Parameter(
+        help="How long Redis may be silent before a decision is made without it, `1ms` to `10s`. "
+        "Keep it below the time that Envoy waits."
+    ),
+]
 Streams = Annotated[int, Parameter(help="Calls under way at once on each connection.")]
 Target = Annotated[str, Parameter(help="The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.")]
 TlsCa = Annotated[
@@ -112,5 +132,9 @@ Transport = Annotated[
 ]
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
 Workers = Annotated[
-    int, Parameter(help="Processes: 1 in this version, whose counts cannot be shared.")
+    int,
+    Parameter(
+        help="Processes, up to 64; several need a Redis. Worker i listens on PORT+i, or at "
+        "`unix:PATH.i`: list each in Envoy. HTTP and `/metrics` are the first one's, for all."
+    ),
 ]

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -33,8 +34,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BROKEN = 1
 
 
-def become(settings: Settings, flags: Mapping[str, Any], log_format: str) -> NoReturn:
-    """Execute Envoy in this process's place. Raises `SettingsError` where that cannot work."""
+def become(
+    settings: Settings,
+    flags: Mapping[str, Any],
+    log_format: str,
+    worker: tuple[int, int] | None = None,
+) -> NoReturn:
+    """Execute Envoy in this process's place. Raises `SettingsError` where that cannot work.
+
+    `worker`, where there are several: the index of this one, and the descriptor of its socket.
+    """
     from ratelimitd.transports import pyvoy_launch
 
     parts = pyvoy_launch.find_parts()
@@ -48,8 +57,9 @@ def become(settings: Settings, flags: Mapping[str, Any], log_format: str) -> NoR
             application=APPLICATION,
             log_format=log_format,
         )
+        admin = str(folder / pyvoy_launch.ADMIN)
         told = json.dumps(
-            {"flags": flags, "log_format": log_format, "admin": str(folder / pyvoy_launch.ADMIN)}
+            {"flags": flags, "log_format": log_format, "admin": admin, "worker": worker}
         )
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         os.execve(launch.program, launch.arguments, {**launch.environment, VARIABLE: told})  # noqa: S606 - nothing of it is a caller's
@@ -69,7 +79,7 @@ async def _main(host: Host) -> NoReturn:
     try:
         status = await _serve(host, told)
     except RateLimitdError as error:
-        status = program.tell(error)
+        status = _tell(error, told["worker"])
     except BrokenPipeError:
         status = program.READER_GONE
     except Exception:
@@ -80,11 +90,25 @@ async def _main(host: Host) -> NoReturn:
 
 
 async def _serve(host: Host, told: dict[str, Any]) -> int:
-    from ratelimitd.cli import serve, values
+    from ratelimitd.cli import serve, values, worker
 
+    log_format = told["log_format"]
+    if told["worker"] is not None:
+        index, number = told["worker"]
+        settings = values.settings(**told["flags"], worker=index)
+        return await worker.serve(settings, log_format, socket.socket(fileno=os.dup(number)), host)
     settings = values.settings(**told["flags"])
-    service = serve.make(settings, told["log_format"], host)
-    return await serve.until_told(service, settings.drain, _signals())
+    service = serve.make(settings, log_format, host)
+    return await serve.until_told(service, settings.drain, _signals(), serve.print_ready)
+
+
+def _tell(error: RateLimitdError, told_worker: tuple[int, int] | None) -> int:
+    """Say what keeps this process from serving; return the exit status."""
+    from ratelimitd.cli import program, worker
+
+    if told_worker is None:
+        return program.tell(error)
+    return worker.refuse(socket.socket(fileno=told_worker[1]), error)
 
 
 def _signals() -> asyncio.Queue[signal.Signals]:

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimitd import __version__
 from ratelimitd.cli import flags, terminal, values
-from ratelimitd.errors import PolicyError, SettingsError
+from ratelimitd.errors import PolicyError
 from ratelimitd.tls import CERT, CLIENT_CA, KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from ratelimitd.app import Service
     from ratelimitd.settings import Settings
     from ratelimitd.transports.pyvoy import Host
 
 _LOG = logging.getLogger("ratelimitd")
 
-NOT_SHARED = (
-    "--workers {}: needs a store that processes share; "
-    "this version keeps counts in memory or in a file"
-)
 UNPROTECTED = (
     "API keys are hashed with the published development secret, which protects nothing; "
     "give --secret-file FILE for more than a try"
@@ -37,6 +35,7 @@ def serve(
     *,
     policy: flags.Policy,
     store: flags.Store = "memory",
+    store_timeout: flags.StoreTimeout = "12ms",
     listen: flags.Listens = None,
     http: flags.Http = "127.0.0.1:8080",
     admin: flags.Admin = "127.0.0.1:9090",
@@ -51,25 +50,25 @@ def serve(
 ) -> int:
     """Decide calls: run the limiter.
 
-    Prints one line with its addresses on stdout once it is ready, and logs to stderr.
-    SIGTERM drains and stops, SIGINT (Ctrl-C) stops without draining, either one twice stops at
-    once; SIGHUP reads the policy again.
+    Prints one line with its addresses on stdout once ready, and logs to stderr. SIGTERM drains and
+    stops, SIGINT (Ctrl-C) stops without draining, either one twice stops at once; SIGHUP reads the
+    policy again. A worker that ends is started again; the fifth time in a row ends them all.
 
     Example: `ratelimitd serve --policy policy.yaml --store file:counts.db`
     """
-    if workers != 1:
-        raise SettingsError(NOT_SHARED.format(workers))
-    files = {CERT: tls_cert, KEY: tls_key, CLIENT_CA: tls_client_ca}
+    tls = {CERT: tls_cert, KEY: tls_key, CLIENT_CA: tls_client_ca}
     chosen: dict[str, Any] = {
         "policy": str(policy),
         "store": store,
+        "store_timeout": store_timeout,
         "listen": listen or ["127.0.0.1:8081"],
         "http": http,
         "admin": admin,
         "transport": transport,
         "secret_file": secret_file and str(secret_file),
-        "tls": {flag: str(file) for flag, file in files.items() if file is not None},
+        "tls": {flag: str(file) for flag, file in tls.items() if file is not None},
         "drain": drain,
+        "workers": workers,
     }
     return _run(chosen, log_format)
 
@@ -78,6 +77,10 @@ def _run(chosen: dict[str, Any], log_format: str) -> int:
     import uvloop
 
     settings = values.settings(**chosen)
+    if settings.workers > 1:
+        from ratelimitd.cli import workers
+
+        return workers.run(settings, chosen, log_format)
     if settings.transport == "pyvoy":
         from ratelimitd.cli import inside_envoy
 
@@ -91,10 +94,14 @@ def make(settings: Settings, log_format: str, envoy: Host | None = None) -> Serv
     from ratelimitd.telemetry import configure_logging
     from ratelimitd.transports.h2corn import hide_banner
 
-    configure_logging(log_format)
+    configure_logging(log_format, worker=settings.worker if settings.workers > 1 else None)
     hide_banner()
+    if settings.worker:
+        return Service(settings, envoy=envoy)  # the first says it for all
     if not settings.secrets:
         _LOG.warning(UNPROTECTED)
+    if settings.is_shared:
+        _LOG.info("counts are shared", extra={"store": settings.store_shown})
     service = Service(settings, envoy=envoy)
     for warning in service.policy.warnings:
         _LOG.warning(str(warning))
@@ -106,17 +113,19 @@ async def _serve(service: Service, drain: float) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    return await until_told(service, drain, signals)
+    return await until_told(service, drain, signals, print_ready)
 
 
-async def until_told(service: Service, drain: float, signals: asyncio.Queue[signal.Signals]) -> int:
+async def until_told(
+    service: Service,
+    drain: float,
+    signals: asyncio.Queue[signal.Signals],
+    when_ready: Callable[[Mapping[str, Iterable[str]]], None],
+) -> int:
     """Serve until a signal ends it; return the exit status."""
     try:
         await service.start()
-        print(ready_line(service), flush=True)
-        if sys.stderr.isatty():
-            target = service.addresses["grpc"][0]
-            terminal.say(f"Try: {terminal.program()} decide --target {target} api_key=demo-free")
+        when_ready(service.addresses)
         while (received := await signals.get()) is signal.SIGHUP:
             await _reload(service)
         _LOG.info("stopping", extra={"signal": received.name})
@@ -160,11 +169,10 @@ async def _reload(service: Service) -> None:
         _LOG.info("the policy was reloaded", extra={"domains": ", ".join(service.limiter.matchers)})
 
 
-def ready_line(service: Service) -> str:
-    """Return the line that says where the limiter listens; tests and scripts read it."""
-    places = [
-        f"{listener} {address}"
-        for listener, addresses in service.addresses.items()
-        for address in addresses
-    ]
-    return f"ratelimitd {__version__} ready: {', '.join(places)}"
+def print_ready(addresses: Mapping[str, Iterable[str]]) -> None:
+    """Print the line that says where the limiter listens; tests and scripts read it."""
+    places = [f"{listener} {address}" for listener, each in addresses.items() for address in each]
+    print(f"ratelimitd {__version__} ready: {', '.join(places)}", flush=True)
+    if sys.stderr.isatty():
+        target = next(iter(addresses["grpc"]))
+        terminal.say(f"Try: {terminal.program()} decide --target {target} api_key=demo-free")

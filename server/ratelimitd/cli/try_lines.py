@@ -22,16 +22,17 @@ _QUESTION = {
 _METHOD = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
 
-def of(places: Mapping[str, str], policy: Path, program: str) -> Iterator[str]:
+def of(places: Mapping[str, str], policy: Path, program: str, store: str) -> Iterator[str]:
     """Yield the ready line, then what there is, then what to try.
 
     `places` has `grpc`, `http`, `admin` and `api`; with Envoy `edge` and `envoy-admin` too.
-    `program` is what to type for `ratelimitd`.
+    `program` is what to type for `ratelimitd`; `store` is where counts are, without a password.
     """
     listed = ", ".join(f"{name} {address}" for name, address in places.items())
     yield f"ratelimitd {__version__} ready: {listed}"
     yield ""
     yield f"policy    {policy}"
+    yield f"counts    {store}"
     yield f"limiter   {places['grpc']} (gRPC), http://{places['admin']}/metrics"
     yield f"stub API  http://{places['api']}"
     if "edge" in places:

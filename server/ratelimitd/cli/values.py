@@ -6,12 +6,11 @@ Every fault names its flag; all of them are told at once.
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.errors import SettingsError
-from ratelimitd.settings import Address, Settings, read_secrets
+from ratelimitd.settings import Address, Settings, duration, read_secrets
 from ratelimitd.tls import CERT, CLIENT_CA, KEY, Tls
 
 if TYPE_CHECKING:
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
-
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
 
 MOST_HITS = 2**53 - 1
 """Where counts end."""
@@ -32,14 +27,6 @@ def split(hint: object, value: str, delimiter: str | None = None) -> list[str]:
     """Split a variable that holds several values, at commas and white space."""
     del hint, delimiter
     return value.replace(",", " ").split()
-
-
-def duration(text: str) -> float:
-    """Return seconds of `12ms`, `3s`, `2m`, `1h`, or of a bare number. Raises `SettingsError`."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise SettingsError(f"{text!r} is no length of time; write 500ms, 3s or 2m")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def span(seconds: float) -> str:
@@ -123,6 +110,7 @@ def settings(
     *,
     policy: str | Path,
     store: str,
+    store_timeout: str = "12ms",
     listen: Sequence[str],
     http: str,
     admin: str,
@@ -130,6 +118,8 @@ def settings(
     secret_file: str | Path | None = None,
     tls: Mapping[str, str] | None = None,
     drain: str = "0",
+    workers: int = 1,
+    worker: int = 0,
 ) -> Settings:
     """Return the settings that flags ask for. Raises `SettingsError` with every fault.
 
@@ -141,6 +131,9 @@ def settings(
         "http": faults.of("--http", Address.parse, http),
         "admin": faults.of("--admin", Address.parse, admin),
         "drain": faults.of("--drain", duration, drain),
+        "store_timeout": faults.of("--store-timeout", duration, store_timeout),
+        "workers": workers,
+        "worker": worker,
     }
     if secret_file is not None:
         wanted["secrets"] = faults.of(

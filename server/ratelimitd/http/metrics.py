@@ -1,7 +1,8 @@
 """The admin listener: metrics for Prometheus.
 
-Turns the process's plain counts into the exposition format when scraped. The number of series is
-fixed: no label ever holds what a caller sent.
+Turns plain counts into the exposition format when scraped: the process's own, or those of all
+workers, told apart by a label. The number of series is fixed: no label ever holds what a caller
+sent.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
     from starlette.requests import Request
 
-    from ratelimitd.telemetry import Telemetry
+    from ratelimitd.telemetry import Reading
 
 _HELP = {
     "decisions": ("verdict", "Calls decided, by verdict."),
@@ -30,6 +31,11 @@ _HELP = {
 }
 _FIGURES = {
     "ready": "Whether this process wants calls.",
+    "worker_up": "Whether the worker told its counts for this scrape; without it they are missing.",
+    "worker_restarts_total": "Times that the worker was started again.",
+    "tasks": "asyncio tasks of this process: calls that wait, connections, the store's writer.",
+    "loop_lag_max_seconds": "The latest that the event loop came to something, in the last minute.",
+    "loop_lag_p999_seconds": "How late it came at one look in a thousand, in the last minute.",
     "rules_examined": "Rules examined to make plans, under the present policy.",
     "store_families": "Counter families in memory: kinds of limit in use.",
     "store_counters": "Counter states in memory; a sliding window's counter may have two.",
@@ -40,35 +46,56 @@ _FIGURES = {
 }
 
 
+Readings = dict[str, "Reading"]
+"""By worker."""
+
+
 class _Counts(Collector):
-    def __init__(self, telemetry: Telemetry, figures: Callable[[], dict[str, float]]) -> None:
-        self._telemetry = telemetry
-        self._figures = figures
+    """Counts as they stood at a scrape."""
+
+    def __init__(self, readings: Mapping[tuple[str, ...], Reading]) -> None:
+        """Tell what was read; each reading has its worker before it, or nothing."""
+        self._readings = readings
+        self._labels = ["worker"] if any(readings) else []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every count as it stands."""
+        """Yield every count."""
         for metric, (label, text) in _HELP.items():
-            family = CounterMetricFamily(f"ratelimitd_{metric}", text, labels=[label])
-            for (name, value), count in self._telemetry.counts.items():
-                if name == metric:
-                    family.add_metric([value], count)
+            family = CounterMetricFamily(
+                f"ratelimitd_{metric}", text, labels=[*self._labels, label]
+            )
+            for worker, reading in self._readings.items():
+                for (name, value), count in reading.counts.items():
+                    if name == metric:
+                        family.add_metric([*worker, value], count)
             yield family
-        for figure, reading in self._figures().items():
+        figures = {name: None for reading in self._readings.values() for name in reading.figures}
+        for figure in figures:
             kind = CounterMetricFamily if figure.endswith("_total") else GaugeMetricFamily
             text = _FIGURES.get(figure) or figure.replace("_", " ")
-            yield kind(f"ratelimitd_{figure}", text, value=reading)
+            told = kind(f"ratelimitd_{figure}", text, labels=self._labels)
+            for worker, reading in self._readings.items():
+                if figure in reading.figures:
+                    told.add_metric(worker, reading.figures[figure])
+            yield told
 
 
-def application(telemetry: Telemetry, figures: Callable[[], dict[str, float]]) -> Starlette:
+def application(
+    read: Callable[[], Reading], workers: Callable[[], Awaitable[Readings]] | None = None
+) -> Starlette:
     """Serve `/metrics` in Prometheus's text format.
 
-    `figures` are read at each scrape; a name that ends in `_total` only grows.
+    `read` tells this process's counts at each scrape; `workers`, where there are several, those of
+    all of them.
     """
-    registry = CollectorRegistry()
-    registry.register(_Counts(telemetry, figures))
 
     async def metrics(request: Request) -> Response:
         del request
+        readings: dict[tuple[str, ...], Reading] = {(): read()}
+        if workers is not None:
+            readings = {(worker,): reading for worker, reading in (await workers()).items()}
+        registry = CollectorRegistry()
+        registry.register(_Counts(readings))
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     return Starlette(routes=[Route("/metrics", metrics)])

@@ -181,7 +181,7 @@ PLACES = {"grpc": "127.0.0.1:1", "http": "127.0.0.1:2", "admin": "127.0.0.1:3"}
 def test_dev_prints_lines_for_each_promise() -> None:
     """Healthy, limited, the other header, no key, never limited, and two ways past Envoy."""
     places = PLACES | {"api": "127.0.0.1:4", "edge": "127.0.0.1:5", "envoy-admin": "127.0.0.1:6"}
-    lines = list(try_lines.of(places, SAMPLE, "ratelimitd"))
+    lines = list(try_lines.of(places, SAMPLE, "ratelimitd", "memory"))
     listed = "grpc 127.0.0.1:1, http 127.0.0.1:2, admin 127.0.0.1:3, api 127.0.0.1:4"
     assert lines[0].startswith(f"ratelimitd {__version__} ready: {listed}, edge 127.0.0.1:5")
     curls = [line for line in lines if "curl" in line]
@@ -192,6 +192,6 @@ def test_dev_prints_lines_for_each_promise() -> None:
 
 def test_dev_without_envoy_says_so() -> None:
     """Nobody should wonder why nothing is limited."""
-    text = "\n".join(try_lines.of(PLACES | {"api": "127.0.0.1:4"}, SAMPLE, "ratelimitd"))
+    text = "\n".join(try_lines.of(PLACES | {"api": "127.0.0.1:4"}, SAMPLE, "ratelimitd", "memory"))
     assert "ratelimitd dev --with-envoy" in text
     assert "curl -i" not in text

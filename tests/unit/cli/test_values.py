@@ -8,6 +8,7 @@ import pytest
 
 from ratelimitd.cli import values
 from ratelimitd.errors import SettingsError
+from ratelimitd.settings import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 )
 def test_a_length_of_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     """A bare number is seconds."""
-    assert values.duration(text) == seconds
+    assert duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1 s", "1d", "1e3", "inf", "nan", "١s"])
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(SettingsError, match="is no length of time; write 500ms, 3s or 2m"):
-        values.duration(text)
+        duration(text)
 
 
 @pytest.mark.parametrize(

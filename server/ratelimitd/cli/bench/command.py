@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ratelimitd.cli import flags, terminal, values
 from ratelimitd.cli.bench.figures import Load
+from ratelimitd.settings import duration as duration_of
 
 if TYPE_CHECKING:
     from ratelimitd.cli.bench.figures import Measured
@@ -73,7 +74,7 @@ def _load(
         faults.add("--duration and --requests both end the load; give one of them")
     seconds: float | None = DEFAULT_SECONDS if requests is None else 0.0
     if duration is not None:
-        seconds = faults.of("--duration", values.duration, duration)
+        seconds = faults.of("--duration", duration_of, duration)
         if seconds is not None and not 0 < seconds <= MOST_SECONDS:
             faults.add(f"--duration {duration}: more than 0s, and {MOST_SECONDS:g}s at most")
     asked = {"requests": requests, "connections": connections, "streams": streams}

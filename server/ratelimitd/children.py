@@ -1,0 +1,41 @@
+"""Child processes that end when their parent does, however it ends.
+
+Knows nothing of what they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From Linux's sys/prctl.h."""
+
+
+def tied_to(parent: int, ignoring: Iterable[signal.Signals] = ()) -> Callable[[], None] | None:
+    """What a child does before it becomes another program: ask to be killed with its parent.
+
+    Nobody can stop it after a `kill -9` of its parent, and it would answer on its ports for ever.
+    The kernel takes the end of the thread that forked for that of the parent. The signals in
+    `ignoring` mean nothing to the child. Linux only; elsewhere nothing is done. All is looked up
+    before the fork, after which little is safe.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    ignored = tuple(ignoring)
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL.value)
+        if os.getppid() != parent:  # it ended between the fork and now
+            os._exit(1)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+    return tie
