@@ -1,4 +1,4 @@
-"""The servers behind a Redis store, each with its batches: where a decision is sent.
+"""The servers behind a Redis store, each with its batches and its breaker: where decisions go.
 
 Knows nothing of operations. What a connection is: `link`; which server has a slot: `cluster`.
 """
@@ -6,13 +6,17 @@ Knows nothing of operations. What a connection is: `link`; which server has a sl
 from __future__ import annotations
 
 import asyncio
+import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError, StoreUnavailableError
 from ratelimitd.stores.redis.batcher import Batcher
+from ratelimitd.stores.redis.breaker import Breaker, State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from ratelimitd.stores.redis.batcher import Verdict
     from ratelimitd.stores.redis.link import Servers
@@ -20,32 +24,52 @@ if TYPE_CHECKING:
     from ratelimitd.stores.redis.script import Script
     from ratelimitd.stores.redis.wire import Package
 
+_LOG = logging.getLogger("ratelimitd.store")
 TIME = b"*1\r\n$4\r\nTIME\r\n"
+"""What a probe asks: cheap, and its answer keeps the clock right."""
+
+
+class _Node:
+    """One server: its breaker, and the batches that go to it."""
+
+    def __init__(self, name: str, monotonic_ns: Callable[[], int]) -> None:
+        self.breaker = Breaker(monotonic_ns, on_change=partial(_tell, name))
+        self.batchers: dict[int, Batcher] = {}
+        self.probing: asyncio.Task[None] | None = None
 
 
 class Fleet:
     """Sends decisions to the servers of their slots."""
 
-    def __init__(self, servers: Servers, script: Script, clock: RedisClock, room: int) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        script: Script,
+        clock: RedisClock,
+        room: int,
+        *,
+        monotonic_ns: Callable[[], int] = steady_ns,
+    ) -> None:
         self._servers = servers
         self._script = script
         self._clock = clock
         self._room = room
-        self._batchers: dict[int, Batcher] = {}
+        self._monotonic_ns = monotonic_ns
+        self._nodes: dict[str, _Node] = {}
 
     async def start(self) -> None:
         """Connect, and learn the servers' clock. Raises `StoreUnavailableError`."""
         await self._servers.start()
-        self._clock.observe(await self._time())
+        await self._ask_the_time(0)
 
-    async def _time(self) -> int:
+    async def _ask_the_time(self, slot: int) -> None:
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
         def answer(reply: object) -> None:
             if not future.done():
                 future.set_result(reply)
 
-        self._servers.send(0, TIME, answer)
+        self._servers.send(slot, TIME, answer)
         reply = await future
         if isinstance(reply, StoreError):
             raise reply
@@ -53,29 +77,90 @@ class Fleet:
             msg = f"Redis does not tell the time: {reply}"
             raise StoreUnavailableError(msg)
         seconds, microseconds = reply
-        return int(seconds) * 1_000_000 + int(microseconds)
+        self._clock.observe(int(seconds) * 1_000_000 + int(microseconds), self._clock.floor)
 
     def submit(self, slot: int, package: Package) -> Awaitable[Verdict]:
-        """Decide on the server of a slot. Raises `StoreError` when awaited."""
-        batcher = self._batchers.get(slot)
+        """Decide on the server of a slot. Raises `StoreError`, some only when awaited."""
+        name = self._servers.name_of(slot)
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = _Node(name, self._monotonic_ns)
+        refusal = node.breaker.refusal()
+        if refusal is not None:
+            raise refusal
+        batcher = node.batchers.get(slot)
         if batcher is None:
-            batcher = self._batchers[slot] = Batcher(
-                self._script, self._clock, self._room, together=self._servers.are_several
-            )
-            batcher.send = lambda command, on_reply: self._servers.send(slot, command, on_reply)
+            batcher = node.batchers[slot] = self._batcher(node, slot)
         return batcher.submit(package)
+
+    def _batcher(self, node: _Node, slot: int) -> Batcher:
+        several = self._servers.are_several
+        batcher = Batcher(self._script, self._clock, self._room, together=several)
+
+        def send(command: bytes, on_reply: Callable[[object], None]) -> None:
+            def landed(reply: object) -> None:
+                if isinstance(reply, StoreError):
+                    self._failed(node, slot, reply)
+                on_reply(reply)
+
+            self._servers.send(slot, command, landed)
+
+        batcher.send = send
+        return batcher
+
+    def _failed(self, node: _Node, slot: int, error: StoreError) -> None:
+        """Stop waiting on a server; what waits for a batch fails with the batch."""
+        node.breaker.failed(error)
+        for batcher in node.batchers.values():
+            batcher.fail(error)
+        if node.probing is None or node.probing.done():
+            node.probing = asyncio.get_running_loop().create_task(self._probe(node, slot))
+
+    async def _probe(self, node: _Node, slot: int) -> None:
+        """Ask an open breaker's server until it answers in time."""
+        while (wait := node.breaker.probe_in_ns()) is not None:
+            if wait:
+                await asyncio.sleep(wait / 1e9)
+                continue
+            node.breaker.probe_sent()
+            try:
+                await self._ask_the_time(slot)
+            except StoreError as error:
+                node.breaker.probe_ended(error)
+            else:
+                node.breaker.probe_ended(None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no server is given up at present."""
+        return all(node.breaker.state is State.CLOSED for node in self._nodes.values())
 
     def figures(self) -> dict[str, int]:
         """Return numbers for operators."""
-        batchers = self._batchers.values()
-        return {
+        batchers = [each for node in self._nodes.values() for each in node.batchers.values()]
+        figures = {
             "store_batches_total": sum(batcher.batches for batcher in batchers),
             "store_batched_total": sum(batcher.decisions for batcher in batchers),
             "store_script_reloads_total": sum(batcher.reloads for batcher in batchers),
         }
+        for node in self._nodes.values():
+            for name, value in node.breaker.figures().items():
+                figures[name] = figures.get(name, 0) + value
+        return figures
 
     async def close(self) -> None:
         """Let go of the servers; what waits fails."""
-        for batcher in self._batchers.values():
-            batcher.fail(StoreUnavailableError("the store is closed"))
+        error = StoreUnavailableError("the store is closed")
+        for node in self._nodes.values():
+            if node.probing is not None:
+                node.probing.cancel()
+            for batcher in node.batchers.values():
+                batcher.fail(error)
         await self._servers.close()
+
+
+def _tell(name: str, state: State, why: str) -> None:
+    if state is State.OPEN:
+        _LOG.warning("Redis is given up until it answers again", extra={"server": name, "why": why})
+    else:
+        _LOG.warning("Redis is back", extra={"server": name, "why": why})
