@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.interpreters import has_libpython
 
+pytest_plugins = ("tests.support.redis.fixtures",)
+
 WITHOUT_LIBPYTHON = (
     "no shared libpython here (Debian: libpython3.11), which Envoy needs to run Python: "
     "the tests of the transport pyvoy are left out"

@@ -24,6 +24,8 @@ from ratelimitd.policy.load import load
 from ratelimitd.rpc import health, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.stores.redis.counters import RedisCounters
+from ratelimitd.stores.redis.opening import open_redis
 from ratelimitd.telemetry import LoopLag, Reading, Telemetry
 from ratelimitd.transports.grpc_asgi import GrpcApplication
 from ratelimitd.transports.grpcio import Grpcio
@@ -75,7 +77,7 @@ class Service:
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
         self._lag = LoopLag()
-        self._counters = open_counters(settings.store, clock or SystemClock())
+        self._counters = open_counters(settings, clock or SystemClock())
         self.limiter = Limiter(
             self.policy.policies.values(),
             self._counters,
@@ -102,7 +104,7 @@ class Service:
 
     async def prepare(self) -> None:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
-        if isinstance(self._counters, FileCounters):
+        if isinstance(self._counters, FileCounters | RedisCounters):
             await self._counters.start()
         self._lag.start()
         self.health.serve(ready=True)
@@ -226,8 +228,11 @@ def unobtrusive() -> Iterator[None]:
             gc.enable()
 
 
-def open_counters(store: str, clock: Clock) -> Store:
-    """Return the counters that `--store` names; they open when started."""
+def open_counters(settings: Settings, clock: Clock) -> Store:
+    """Return the counters that `--store` names; they open when started. Redis has its own clock."""
+    store = settings.store
+    if settings.is_shared:
+        return open_redis(store, settings.store_timeout)
     if store.startswith("file:"):
         return FileCounters(store.removeprefix("file:"), clock)
     return MemoryCounters(clock)

@@ -8,21 +8,39 @@ import pytest
 from ratelimitd.clock import Clock
 from ratelimitd.stores.ports import Counters
 from tests.support.bench import Bench
-from tests.support.stores import STORES
+from tests.support.redis.server import Server
+from tests.support.stores import STORES, redis_opener
+
+SERVERS = ("redis", "valkey")
+"""Stores that are a server of that name."""
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted((*STORES, *SERVERS)))
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """A fresh store of each kind at the beginning of 2022, which can open more of its kind."""
-    opener = STORES[request.param]
+    server: Server | None = None
+    if request.param in SERVERS:
+        server = request.getfixturevalue(f"{request.param}_server")
+    opener = redis_opener(server.url) if server else STORES[request.param]
     opened: list[Counters] = []
 
     async def make(clock: Clock, room: int) -> Counters:
         folder = tmp_path / str(len(opened))
         folder.mkdir()
+        if server:
+            server.flush()
         opened.append(await opener(clock, room, folder))
         return opened[-1]
 
     yield await Bench.open(make)
     for counters in opened:
         await counters.close()
+    if server:
+        assert_all_expire(server)
+
+
+def assert_all_expire(server: Server) -> None:
+    """No key of counts stays for ever."""
+    with server.client() as client:
+        immortal = [key for key in client.scan_iter("rl1:*") if client.ttl(key) < 0]
+    assert not immortal

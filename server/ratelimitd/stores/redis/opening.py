@@ -1,0 +1,28 @@
+"""A Redis store from its URL: the one place that puts the parts together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ratelimitd.stores.memory.counters import DEFAULT_ROOM
+from ratelimitd.stores.redis.connect import connector
+from ratelimitd.stores.redis.counters import RedisCounters
+from ratelimitd.stores.redis.link import Link, Single
+from ratelimitd.stores.redis.urls import parse, redacted
+
+if TYPE_CHECKING:
+    from ratelimitd.stores.redis.link import Servers
+
+
+def servers_of(url: str, timeout: float) -> Servers:
+    """Return what `--store` names, not connected yet. Raises `SettingsError`.
+
+    `timeout`: seconds that a server may be silent (`--store-timeout`).
+    """
+    target = parse(url)
+    return Single(Link(connector(target), timeout=timeout), redacted(url))
+
+
+def open_redis(url: str, timeout: float, *, room: int = DEFAULT_ROOM) -> RedisCounters:
+    """Return the counters that `--store` names; they connect when started."""
+    return RedisCounters(servers_of(url, timeout), room=room)
