@@ -20,7 +20,7 @@ from ratelimitd.decision import (
 )
 from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
-from ratelimitd.policy.spec import Family
+from ratelimitd.policy.spec import Family, OnStoreFailure
 from ratelimitd.stores.stacking import identity_of, stacked
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 UNKNOWN_DOMAIN = "unknown_domain"
 UNKNOWN_METER = "unknown_meter"
 UNTRUSTED_ENTRY = "untrusted_entry"
+STORE_UNAVAILABLE = "store_unavailable"
+"""`Decision.reason` of a call that is denied because the store cannot be asked."""
 
 
 class Part(NamedTuple):
@@ -62,15 +64,24 @@ class Call(NamedTuple):
     """What is counted each time this call comes (unknown meters, untrusted entries)."""
     refusal: str
     """Why the call is refused whatever the counts are; empty for most."""
+    plain: bool
+    """Whether none of the next three holds, as for most calls."""
     acquires: bool
     """Whether a lease id is needed."""
+    reports: bool
+    """Whether it tells of hits (reports, refunds), which must count once however often sent."""
+    releases: bool
+    """Whether it gives leases back."""
+    on_store_failure: OnStoreFailure
+    """What becomes of it while the store cannot be asked."""
 
 
 def compile_call(question: Question, matcher: Matcher | None, generation: object) -> Call:
     """Read a question under the policy of its domain (None: unknown, everything is allowed)."""
     if matcher is None:
         free = tuple(Part(()) for _ in question.descriptors)
-        return Call(generation, (), free, (), (), (), (), (UNKNOWN_DOMAIN,), "", False)
+        unlimited = (free, (), (), (), (), (UNKNOWN_DOMAIN,), "")
+        return Call(generation, (), *unlimited, *_does(()), OnStoreFailure.ALLOW)
     readings = [matcher.read(descriptor) for descriptor in question.descriptors]
     named = not all(reading.plan.keyless for reading in readings)
     pairs = zip(question.descriptors, readings, strict=True)
@@ -97,8 +108,17 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         matcher.policy.families,
         _events(readings),
         refusal,
-        any(op.kind == Kind.ACQUIRE for op in ops),
+        *_does(ops),
+        matcher.policy.on_store_failure,
     )
+
+
+def _does(ops: Sequence[Op]) -> tuple[bool, bool, bool, bool]:
+    """Return `Call.plain`, `acquires`, `reports` and `releases`."""
+    kinds = {op.kind for op in ops}
+    acquires, releases = Kind.ACQUIRE in kinds, Kind.RELEASE in kinds
+    reports = Kind.REPORT in kinds or Kind.REFUND in kinds
+    return not (acquires or releases or reports), acquires, reports, releases
 
 
 def _refused(descriptor: Descriptor, reading: Reading, *, named: bool) -> bool:
@@ -191,7 +211,7 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str, meter: str) -
 def settle(call: Call, taken: Taken, lease: str) -> Decision:
     """Read the results of a call's operations: statuses, and the limit that headers show."""
     now, passed, standings = taken
-    _, ops, parts, _, listed, showable, families, _, refusal, _ = call
+    _, ops, parts, _, listed, showable, families, _, refusal, _, _, _, _, _ = call
     if not passed or refusal:
         return _denied(call, taken)
     shown: Standing | None = None
@@ -207,7 +227,30 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
             best = tightest([standings[index] for index in visible]) if visible else None
         statuses.append(make_status((True, best)))
     every = [standings[index] for index in listed] if listed else ()
-    return make_decision((now, True, statuses, shown, every, families, "", lease))
+    return make_decision((now, True, statuses, shown, every, families, "", lease, ""))
+
+
+def settle_unasked(call: Call, *, allowed: bool) -> Decision:
+    """Answer a call without counts: no limit is shown, because nobody knows how it stands.
+
+    A refused key stays refused. Otherwise, where it is not allowed, those descriptors are denied
+    that a limit of their own could deny; without any the call is allowed all the same.
+    """
+    judged = set(call.judged)
+    allowed = allowed or not judged
+    statuses = [
+        Status(not part.refused and (allowed or judged.isdisjoint(part.visible)), None)
+        for part in call.parts
+    ]
+    reason = "" if call.refusal or allowed else STORE_UNAVAILABLE
+    return Decision(
+        *(0, allowed and not call.refusal, statuses, None, (), ()), call.refusal, "", reason
+    )
+
+
+def leased(ops: Sequence[Op], lease: str) -> list[Op]:
+    """Return a call's operations, of which each acquisition is of this lease."""
+    return [op._replace(lease=lease) if op.kind == Kind.ACQUIRE else op for op in ops]
 
 
 def _denied(call: Call, taken: Taken) -> Decision:

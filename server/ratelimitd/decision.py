@@ -44,6 +44,8 @@ class Decision(NamedTuple):
     """Why the key is refused whatever it asks; empty otherwise."""
     lease: str = ""
     """The id of the lease that was granted; empty otherwise."""
+    reason: str = ""
+    """Why the call is denied where no limit is: `details.reason` of the body; empty otherwise."""
 
 
 make_status: Callable[[tuple[bool, Standing | None]], Status] = partial(tuple.__new__, Status)

@@ -50,5 +50,9 @@ class StoreUnavailableError(StoreError):
     """Expected: the store refused, is gone, or cannot be opened. Its operator must act."""
 
 
+class StoreNotAskedError(StoreUnavailableError):
+    """Expected: nothing was sent to the store, which is known to be away: nothing can have run."""
+
+
 class UnreachableError(RateLimitdError):
     """Expected: a command line tool could not reach the server it was told to ask (exit 69)."""

@@ -6,11 +6,11 @@ protobuf. What a call means is `calls`; how it looks on the wire is `render` and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Protocol
 
-from ratelimitd.calls import Call, compile_call, settle
-from ratelimitd.errors import InvalidRequestError, RequestTooLargeError
-from ratelimitd.model import Kind, Question
+from ratelimitd.calls import Call, compile_call, leased, settle
+from ratelimitd.errors import InvalidRequestError, RequestTooLargeError, StoreError
 from ratelimitd.policy.matcher import Matcher
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ratelimitd.decision import Decision
     from ratelimitd.keys import Hasher
-    from ratelimitd.model import Op
+    from ratelimitd.model import Op, Question
     from ratelimitd.policy.spec import Policy
     from ratelimitd.stores.ports import Counters
 
@@ -26,6 +26,24 @@ MOST_DESCRIPTORS = 64
 """Descriptors in one call; more are refused with RESOURCE_EXHAUSTED."""
 MOST_ENTRIES = 64
 """Entries in one descriptor; more are refused with RESOURCE_EXHAUSTED."""
+
+
+class OnFailure(Protocol):
+    """What is done for calls that the store did not answer (`ratelimitd.failure`)."""
+
+    async def decide(
+        self, call: Call, ops: Sequence[Op], request_id: bytes, error: StoreError
+    ) -> Decision:
+        """Answer a call whose `take` failed, by its domain's policy; may raise the error."""
+        ...
+
+    def abandon(self, ops: Sequence[Op], request_id: bytes) -> None:
+        """Take note that nobody waits any more for the outcome of a `take`."""
+        ...
+
+    def release(self, ops: Sequence[Op]) -> None:
+        """Give back those leases of the operations that were granted without the store."""
+        ...
 
 
 class Limiter:
@@ -39,16 +57,21 @@ class Limiter:
         *,
         new_lease: Callable[[], str],
         on_event: Callable[[str, Question], None],
+        new_id: Callable[[], bytes] = bytes,
+        failure: OnFailure | None = None,
     ) -> None:
         """Serve `policies` from `counters`.
 
         `new_lease` makes unguessable lease ids; `on_event` is told of unknown domains and meters
-        and of untrusted entries (the names in `calls`), each time they occur.
+        and of untrusted entries (the names in `calls`), each time they occur. `new_id` makes the
+        ids of calls that report. Without `failure`, calls end in the store's errors.
         """
         self._counters = counters
         self._hasher = hasher
         self._new_lease = new_lease
         self._on_event = on_event
+        self._new_id = new_id
+        self._failure = failure
         self.use(self.matchers_of(policies))
 
     def matchers_of(self, policies: Iterable[Policy]) -> dict[str, Matcher]:
@@ -64,17 +87,34 @@ class Limiter:
         """Answer one call.
 
         Raises `InvalidRequestError` and `RequestTooLargeError` for what only an operator can send,
-        and `StoreError`.
+        and `StoreError` where the policy says so.
         """
         call = question.plan
         if not isinstance(call, Call) or call.generation is not self._generation:
             call = self._read(question)
         for event in call.events:
             self._on_event(event, question)
-        if not call.acquires:
-            return settle(call, await self._counters.take(call.ops), "")
-        lease = self._new_lease()
-        return settle(call, await self._counters.take(_leased(call.ops, lease)), lease)
+        ops, lease, request_id = (call.ops, "", b"") if call.plain else self._prepare(call)
+        try:
+            taken = await self._counters.take(ops, request_id)
+        except StoreError as error:
+            if self._failure is None:
+                raise
+            return await self._failure.decide(call, ops, request_id, error)
+        except (asyncio.CancelledError, GeneratorExit):
+            if self._failure is not None:
+                self._failure.abandon(ops, request_id)
+            raise
+        return settle(call, taken, lease)
+
+    def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
+        """Return the operations of a call that is not plain, its lease's id, and its own."""
+        ops: Sequence[Op] = call.ops
+        if call.releases and self._failure is not None:
+            self._failure.release(ops)
+        lease = self._new_lease() if call.acquires else ""
+        request_id = self._new_id() if call.reports else b""
+        return leased(ops, lease) if lease else ops, lease, request_id
 
     def _read(self, question: Question) -> Call:
         check(question)
@@ -98,7 +138,3 @@ def check(question: Question) -> None:
     if most > MOST_ENTRIES:
         msg = f"{most} entries in one descriptor; at most {MOST_ENTRIES}"
         raise RequestTooLargeError(msg)
-
-
-def _leased(ops: Sequence[Op], lease: str) -> list[Op]:
-    return [op._replace(lease=lease) if op.kind == Kind.ACQUIRE else op for op in ops]

@@ -30,6 +30,10 @@ RETRY_AFTER = "Retry-After"
 CONTENT_TYPE = ("content-type", "application/json")
 EXCEEDS_LIMIT = "exceeds_limit"
 """`details.reason` of a request that can never fit."""
+UNCHECKED = "rate limits cannot be checked at present"
+"""What the body of a denial says whose `Decision.reason` is not a limit's."""
+UNCHECKED_WAIT = 1
+"""Seconds after which such a caller may try again; nobody knows better."""
 
 _SECOND = 1_000_000
 _INTEGER = 10**15 - 1
@@ -80,6 +84,8 @@ def headers(decision: Decision) -> list[Header]:
 def retry_after(decision: Decision) -> int | None:
     """Return the seconds a denied caller should wait; None where waiting does not help."""
     shown = decision.shown
+    if decision.reason and not decision.allowed:
+        return UNCHECKED_WAIT
     if decision.allowed or shown is None or shown.retry_at == NEVER:
         return None
     return max(1, seconds_until(shown.retry_at, decision.now))
@@ -103,6 +109,9 @@ def body(decision: Decision) -> str:
             details["reason"] = EXCEEDS_LIMIT
     elif decision.refusal:
         message = decision.refusal
+    elif decision.reason:
+        message = UNCHECKED
+        details = {"retry_after": retry_after(decision), "reason": decision.reason}
     error = {"code": "RATE_LIMIT_EXCEEDED", "message": message, "details": details, "status": 429}
     return json.dumps({"error": error})
 

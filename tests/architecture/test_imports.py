@@ -16,7 +16,7 @@ LEVELS = (
     ("policy", "stores"),
     ("decision",),
     ("calls",),
-    ("limiter", "render", "accounts", "settings"),
+    ("limiter", "failure", "render", "accounts", "settings"),
     ("transports", "rpc", "http"),
     ("app",),
     ("asgi",),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 SERVICE = "grpc.health.v1.Health"
+STORE = "ratelimitd.store"
+"""Not a service, but asked for as one: whether the store answers. Limits go on without it."""
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -39,13 +41,19 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: Iterable[str]) -> None:
         """Begin as NOT_SERVING for each of the services and for the server as a whole."""
-        self._services = frozenset(("", *services))
+        self._services = frozenset(("", STORE, *services))
         self._ready = self._draining = self._ended = False
+        self._store_up = True
         self._changed = asyncio.Event()
 
     def serve(self, *, ready: bool) -> None:
         """Say for all services whether they may be asked. Once draining, nothing changes that."""
         self._ready = ready and not self._draining
+        self._tell()
+
+    def store(self, up: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        """Say whether the store answers. All but `STORE` go on as they are."""
+        self._store_up = up
         self._tell()
 
     def drain(self) -> None:
@@ -87,7 +95,8 @@ class Health(health_pb2_grpc.HealthServicer):
     def _status(self, service: str) -> int:
         if service not in self._services:
             return _SERVICE_UNKNOWN
-        return _SERVING if self._ready else _NOT_SERVING
+        up = self._ready and (self._store_up or service != STORE)
+        return _SERVING if up else _NOT_SERVING
 
     def register(self, handlers: Any) -> None:  # noqa: ANN401 - generated code wants a server
         """Serve the health service with `transports.handlers.Handlers`."""

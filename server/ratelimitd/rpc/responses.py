@@ -47,7 +47,7 @@ class Responses:
 
     def of(self, decision: Decision) -> RateLimitResponse:
         """Return the message that says what was decided."""
-        now, allowed, statuses, shown, listed, families, _, lease = decision
+        now, allowed, statuses, shown, listed, families, _, lease, _ = decision
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
@@ -72,7 +72,8 @@ class Responses:
 
         A flood of requests over their limit must not cost more than requests that pass.
         """
-        told: list[object] = [decision.now // _SECOND, decision.families, decision.refusal]
+        told: list[object] = [decision.now // _SECOND, decision.families]
+        told += (decision.refusal, decision.reason)
         standings = [status.standing for status in decision.statuses]
         for standing in (decision.shown, *standings, *decision.standings):
             if standing is None:
@@ -100,7 +101,7 @@ class Responses:
 
 def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimitResponse:
     """Return an answer with what now remains."""
-    _, _, statuses, shown, listed, families, _, _ = decision
+    _, _, statuses, shown, listed, families, _, _, _ = decision
     messages = response.statuses
     for index, (_, standing) in enumerate(statuses):
         if standing is not None:

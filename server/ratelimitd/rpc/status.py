@@ -20,6 +20,7 @@ STATUSES: dict[type[errors.RateLimitdError], grpc.StatusCode] = {
     errors.StoreError: grpc.StatusCode.UNAVAILABLE,
     errors.StoreTimeoutError: grpc.StatusCode.UNAVAILABLE,
     errors.StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.StoreNotAskedError: grpc.StatusCode.UNAVAILABLE,
     errors.UnreachableError: grpc.StatusCode.UNAVAILABLE,
 }
 """Every exception of ours and the status a caller sees."""
