@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
+from ratelimitd.failure import Failure, nothing_known
 from ratelimitd.http import metrics, probes
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
@@ -77,15 +78,19 @@ class Service:
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
         self._lag = LoopLag()
-        self._counters = open_counters(settings, clock or SystemClock())
+        clock = clock or SystemClock()
+        self._counters = open_counters(settings, clock)
+        self.health = health.Health((ratelimit.SERVICE,))
+        self._failure = self._stand_in(clock)
         self.limiter = Limiter(
             self.policy.policies.values(),
             self._counters,
             self.hasher,
-            new_lease=lambda: secrets.token_urlsafe(16),
+            new_lease=_new_lease,
             on_event=self._note,
+            new_id=_new_id,
+            failure=self._failure,
         )
-        self.health = health.Health((ratelimit.SERVICE,))
         self.handlers = Handlers()
         ratelimit.register(self.handlers, self.limiter, self.telemetry)
         self.health.register(self.handlers)
@@ -96,6 +101,20 @@ class Service:
         self._transports: list[Transport] = []
         self.addresses: dict[str, tuple[str, ...]] = {}
         """Listener (`grpc`, `http`, `admin`) to its addresses, once started."""
+
+    def _stand_in(self, clock: Clock) -> Failure:
+        """Return what answers where the store does not."""
+        counters, known = self._counters, nothing_known
+        if isinstance(counters, RedisCounters):
+            clock, known = counters.clock, counters.last_known
+        return Failure(
+            counters,
+            clock,
+            new_lease=_new_lease,
+            counts=self.telemetry.counts,
+            last_known=known,
+            on_change=self.health.store,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -191,6 +210,7 @@ class Service:
                 failure = failure or error
         self._transports.clear()
         self._lag.stop()
+        await self._failure.close()
         await self._counters.close()
         if failure is not None:
             raise failure
@@ -206,8 +226,17 @@ class Service:
             **self._lag.figures(),
             "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
             **self._counters.figures(),
+            **self._failure.figures(),
         }
         return Reading(self.telemetry.counts, figures)
+
+
+def _new_lease() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _new_id() -> bytes:
+    return secrets.token_bytes(16)
 
 
 @contextlib.contextmanager

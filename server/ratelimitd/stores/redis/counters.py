@@ -109,7 +109,8 @@ class RedisCounters:
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
         if known is None or known.ops is not ops:
             known = _Known(ops, pack(ops, now, self._layout, request_id))
-            self._memo.put(id(ops), known)  # which keeps `ops`, so that its id stays its own
+            if isinstance(ops, tuple):  # a list was made for one call, and never comes again
+                self._memo.put(id(ops), known)  # which keeps `ops`, so that its id stays its own
         elif request_id or not known.package.since <= now < known.package.until:
             known.package = pack(ops, now, self._layout, request_id)
         return known
