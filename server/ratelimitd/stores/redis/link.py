@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError
 
 from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreTimeoutError, StoreUnavailableError
@@ -23,9 +22,8 @@ from ratelimitd.errors import StoreTimeoutError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio.connection import AbstractConnection
-
     from ratelimitd.stores.redis.connect import Connector
+    from ratelimitd.stores.redis.connection import Connection, Reply
 
     OnReply = Callable[[object], None]
 
@@ -108,8 +106,10 @@ class Link:
         self._connector = connector
         self._timeout_ns = int(timeout * 1e9)
         self._give_up_ns = int(give_up * 1e9)
-        self._connection: AbstractConnection | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._connection: Connection | None = None
+        self._write: Callable[[bytes], None] | None = None
+        self._lost: asyncio.Future[None]
+        self._full = False
         self._sent: deque[_Sent] = deque()
         self._held: deque[_Sent] = deque()  # while the first attempt after a loss is under way
         self._holding = False
@@ -123,17 +123,22 @@ class Link:
     @property
     def is_up(self) -> bool:
         """Whether there is a connection."""
-        return self._writer is not None
+        return self._write is not None
 
     async def start(self) -> None:
         """Connect. Raises `StoreUnavailableError`; afterwards a lost connection is renewed."""
         self._adopt(await self._connector())
         self._task = asyncio.create_task(self._live())
 
-    def _adopt(self, connection: AbstractConnection) -> None:
+    def _adopt(self, connection: Connection) -> None:
+        """Use a connection from now on. Raises `ConnectionError` if it is lost already."""
+        self._lost = asyncio.get_running_loop().create_future()
+        self._write = connection.hand_over(self._answered, self._lose, self._crowd)
         self._connection = connection
-        self._writer = connection._writer  # noqa: SLF001 - its public way awaits, so it has two writers
         self.connects += 1
+
+    def _crowd(self, full: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._full = full
 
     def send(self, command: bytes, on_reply: OnReply) -> None:
         """Write a command (RESP); its reply, or a `StoreError`, comes to `on_reply` exactly once.
@@ -143,12 +148,12 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         sent = _Sent(command, on_reply, steady_ns())
-        waiting = self._sent if self._writer is not None else self._held
-        if len(waiting) >= MOST_UNANSWERED:
+        waiting = self._sent if self._write is not None else self._held
+        if self._full or len(waiting) >= MOST_UNANSWERED:
             error = StoreUnavailableError("too many commands wait for Redis")
             loop.call_soon(on_reply, error)
-        elif self._writer is not None:
-            self._writer.write(command)
+        elif self._write is not None:
+            self._write(command)
             self._sent.append(sent)
             self._watch()
         elif self._holding:
@@ -180,7 +185,7 @@ class Link:
         else:
             self._tell_silence()
             if self._sent and now - max(self._sent[0].at_ns, self._read_ns) > self._give_up_ns:
-                self._drop()
+                self._drop(f"it was silent for {self._give_up_ns / 1e9:g} s")
             elif self._sent:
                 self._watch()
 
@@ -196,56 +201,45 @@ class Link:
                 each.on_reply(self._why)
 
     async def _live(self) -> None:
-        """Read replies; renew the connection whenever it is lost, for ever."""
+        """Renew the connection whenever it is lost, for ever."""
         while True:
-            await self._read()
-            self._lose()
+            await asyncio.shield(self._lost)
             await self._renew()
 
-    async def _read(self) -> None:
-        connection = self._connection
-        assert connection is not None
-        while True:
-            try:
-                reply: object = await connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                )
-            except ResponseError as error:
-                reply = error
-            except (RedisError, OSError) as error:
-                self._why = StoreUnavailableError(f"the connection to Redis was lost: {error}")
-                return
-            self._read_ns = steady_ns()
-            if not self._sent:
-                self._why = StoreUnavailableError("Redis said something that nobody asked for")
-                return
-            on_reply = self._sent.popleft().on_reply
-            if on_reply:
-                on_reply(reply)
-            if isinstance(reply, ReadOnlyError):
-                self._why = StoreUnavailableError("Redis is a replica now, which cannot count")
-                return
+    def _answered(self, reply: Reply) -> None:
+        self._read_ns = steady_ns()
+        if not self._sent:
+            self._drop("it said something that nobody asked for")
+            return
+        on_reply = self._sent.popleft().on_reply
+        if on_reply:
+            on_reply(reply)
+        if isinstance(reply, ReadOnlyError):
+            self._drop("it is a replica now, which cannot count")
 
-    def _drop(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()
+    def _drop(self, why: str) -> None:
+        if self._connection is not None:
+            self._connection.drop(why)
 
-    def _lose(self) -> None:
-        self._drop()
-        self._connection = self._writer = None
-        self._holding = True
+    def _lose(self, why: str) -> None:
+        """Fail all that was sent; hold what comes during the first attempt to connect again."""
+        self._why = StoreUnavailableError(f"the connection to Redis was lost: {why}")
+        self._connection = self._write = None
+        self._full, self._holding = False, True
         lost, self._sent = self._sent, deque()
         for each in lost:
             if each.on_reply:
                 each.on_reply(self._why)
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     async def _renew(self) -> None:
         pause = LEAST_PAUSE
         while True:
             try:
                 self._adopt(await self._connector())
-            except StoreUnavailableError as error:
-                self._why = error
+            except (StoreUnavailableError, ConnectionError) as error:
+                self._why = StoreUnavailableError(str(error))
                 self._refuse_held()
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause = min(2 * pause, MOST_PAUSE)
@@ -270,11 +264,9 @@ class Link:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self._why = StoreUnavailableError("the store is closed")
         if self._timer is not None:
             self._timer.cancel()
-        connection = self._connection
-        self._lose()
+        if self._connection is not None:
+            self._connection.drop()
+            self._lose("the store is closed")
         self._refuse_held()
-        if connection is not None:
-            await connection.disconnect(nowait=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM
-from ratelimitd.stores.redis.connect import connector
+from ratelimitd.stores.redis.connect import BySentinel, Direct
 from ratelimitd.stores.redis.counters import RedisCounters
 from ratelimitd.stores.redis.link import Link, Single
-from ratelimitd.stores.redis.urls import parse, redacted
+from ratelimitd.stores.redis.urls import parse
 
 if TYPE_CHECKING:
     from ratelimitd.stores.redis.link import Servers
@@ -20,7 +20,8 @@ def servers_of(url: str, timeout: float) -> Servers:
     `timeout`: seconds that a server may be silent (`--store-timeout`).
     """
     target = parse(url)
-    return Single(Link(connector(target), timeout=timeout), redacted(url))
+    connector = BySentinel(target) if target.kind == "sentinel" else Direct(target)
+    return Single(Link(connector, timeout=timeout), connector.name)
 
 
 def open_redis(url: str, timeout: float, *, room: int = DEFAULT_ROOM) -> RedisCounters:

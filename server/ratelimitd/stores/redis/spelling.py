@@ -54,8 +54,13 @@ class Layout(NamedTuple):
         )
 
     def spell_id(self, request_id: bytes, counter: Counter) -> bytes:
-        """Return the key that remembers that a call's reports were counted, beside one of them."""
-        return b"%b{%x}:id:%b" % (PREFIX, self.bucket(counter), request_id.hex().encode())
+        """Return the key that remembers that a call's reports were counted.
+
+        In a cluster beside them. Elsewhere always in one bucket, because a replay may hold fewer of
+        them: which comes first must not decide where it is looked for.
+        """
+        bucket = self.bucket(counter) if self.together else 0
+        return b"%b{%x}:id:%b" % (PREFIX, bucket, request_id.hex().encode())
 
 
 def _owner(key: bytes) -> bytes:
