@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
 from redis import exceptions
@@ -50,6 +50,14 @@ def reply_error(text: str) -> exceptions.ResponseError:
         return exceptions.ResponseError(text)
 
 
+def is_read_only(reply: Reply) -> bool:
+    """Tell whether a write was refused by a replica; a script that goes on says it at its end."""
+    if isinstance(reply, list):
+        last = reply[-1] if reply else None
+        return isinstance(last, bytes) and b"READONLY " in last
+    return isinstance(reply, exceptions.ReadOnlyError)
+
+
 def packed(command: tuple[str, ...]) -> bytes:
     """Return a command as it is sent."""
     command_for_hiredis: Any = command  # its stub knows tuples of one element only
@@ -74,8 +82,8 @@ class Connection(asyncio.Protocol):
         self._on_full: Callable[[bool], None] = lambda _: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is one by what it does, not by its class.
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=MOST_UNSENT)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:

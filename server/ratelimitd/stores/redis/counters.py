@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ratelimitd.model import Op, Standing
     from ratelimitd.stores.redis.batcher import Verdict
-    from ratelimitd.stores.redis.link import Servers
+    from ratelimitd.stores.redis.servers import Servers
     from ratelimitd.stores.redis.wire import Package
 
 PACKAGES = 16_384

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ratelimitd.stores.redis.batcher import Verdict
-    from ratelimitd.stores.redis.link import Servers
     from ratelimitd.stores.redis.redis_clock import RedisClock
     from ratelimitd.stores.redis.script import Script
+    from ratelimitd.stores.redis.servers import Servers
     from ratelimitd.stores.redis.wire import Package
 
 _LOG = logging.getLogger("ratelimitd.store")

@@ -1,272 +1,294 @@
 """One connection to one server, kept open: one writer, and a queue of replies in order.
 
 Whoever sends goes on; the reply comes to a callback. A caller that goes away cancels no command and
-costs no connection, and no reply can reach another than it belongs to. Silence is judged here:
-from the moment a command was written or the last reply was read, after what has already arrived is
-read, because a slow event loop is not a dead server. Nothing is ever sent twice.
+costs no connection; a reply that comes late is thrown away, and none reaches another command than
+its own. Nothing is ever sent twice. Silence is judged here: from the moment that a command was
+written or a reply was read, after what has arrived is read, because a slow event loop is no dead
+server. How a connection is opened: `connect`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
-
-from redis.exceptions import ReadOnlyError
+from typing import TYPE_CHECKING
 
 from ratelimitd.clock import steady_ns
-from ratelimitd.errors import StoreTimeoutError, StoreUnavailableError
+from ratelimitd.errors import (
+    StoreError,
+    StoreNotAskedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from ratelimitd.stores.redis.connection import MOST_UNSENT, is_read_only
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from ratelimitd.stores.redis.connect import Connector
     from ratelimitd.stores.redis.connection import Connection, Reply
 
     OnReply = Callable[[object], None]
+    Connect = Callable[[], Awaitable[Connection]]
+
+_LOG = logging.getLogger("ratelimitd.store")
 
 GIVE_UP = 5.0
 """Seconds of silence after which the connection is dropped for another."""
 MOST_UNANSWERED = 4096
 """Commands that wait for their replies; more are refused, so that memory is bounded."""
 LEAST_PAUSE, MOST_PAUSE = 0.05, 1.0
-"""Seconds between two attempts to connect; each is off by up to all of it."""
-TURNS = 3
-"""Turns of the event loop in which what has arrived reaches us: polled, read, handed out."""
-
-
-class Servers(Protocol):
-    """One server or several, alike to who sends."""
-
-    are_several: bool
-    """Whether keys are spread, so that a command must be about one slot."""
-
-    async def start(self) -> None:
-        """Connect. Raises `StoreUnavailableError`."""
-        ...
-
-    def send(self, slot: int, command: bytes, on_reply: OnReply) -> None:
-        """Send to the server of a slot; see `Link.send`."""
-        ...
-
-    def name_of(self, slot: int) -> str:
-        """Return which server has a slot now, for its breaker and its log lines."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of all connections."""
-        ...
-
-
-class Single:
-    """One server, or the primary of a Sentinel's service."""
-
-    are_several = False
-
-    def __init__(self, link: Link, name: str) -> None:
-        self._link = link
-        self._name = name
-
-    async def start(self) -> None:
-        """See `Servers.start`."""
-        await self._link.start()
-
-    def send(self, slot: int, command: bytes, on_reply: OnReply) -> None:
-        """See `Servers.send`."""
-        del slot
-        self._link.send(command, on_reply)
-
-    def name_of(self, slot: int) -> str:
-        """See `Servers.name_of`."""
-        del slot
-        return self._name
-
-    async def close(self) -> None:
-        """See `Servers.close`."""
-        await self._link.close()
-
-
-class _Sent:
-    """A command on its way."""
-
-    __slots__ = ("at_ns", "command", "on_reply")
-
-    def __init__(self, command: bytes, on_reply: OnReply, at_ns: int) -> None:
-        self.command = command
-        self.on_reply: OnReply | None = on_reply  # None: told that it took too long
-        self.at_ns = at_ns
+"""Seconds between two attempts to connect, doubled each time, of which chance takes a part. A
+connection that lived for less than the longest pause counts as a failed attempt."""
+TURNS = 2
+"""Turns of the event loop in which what has arrived reaches us: one to poll, one to hand out."""
 
 
 class Link:
-    """See the module. `timeout`: seconds of silence that a command may meet."""
+    """See the module. A link is up, or holds commands during a first attempt, or refuses them."""
 
-    def __init__(self, connector: Connector, *, timeout: float, give_up: float = GIVE_UP) -> None:
-        self._connector = connector
-        self._timeout_ns = int(timeout * 1e9)
-        self._give_up_ns = int(give_up * 1e9)
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        timeout: float,
+        give_up: float = GIVE_UP,
+        monotonic_ns: Callable[[], int] = steady_ns,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Meet silence of `timeout` seconds; drop a connection after `give_up` seconds of it."""
+        self._connect = connect
+        self._timeout = int(timeout * 1e9)
+        self._give_up = max(int(give_up * 1e9), self._timeout)
+        self._now = monotonic_ns
+        self._jitter = jitter
         self._connection: Connection | None = None
-        self._write: Callable[[bytes], None] | None = None
-        self._lost: asyncio.Future[None]
+        self._write: Callable[[bytes], None] | None = None  # None: refuses
         self._full = False
-        self._sent: deque[_Sent] = deque()
-        self._held: deque[_Sent] = deque()  # while the first attempt after a loss is under way
-        self._holding = False
-        self._read_ns = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._held: list[bytes] = []
+        self._waiting: deque[OnReply] = deque()
+        self._stale = 0  # replies to come, before those that are waited for, that nobody wants
+        self._since = self._heard = self._opened = 0
+        self._credited = -1
+        self._failures = 0
+        self._timer: asyncio.Handle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._why = StoreUnavailableError("not connected to Redis yet")
+        self._why = "not connected yet"
+        self.on_down: Callable[[StoreError], None] = _ignore
+        """Told of every loss, and of every attempt to connect that failed."""
         self.connects = 0
         """Connections made so far."""
+        self.late = 0
+        """Replies that came when nobody waited for them any more."""
 
     @property
     def is_up(self) -> bool:
         """Whether there is a connection."""
-        return self._write is not None
+        return self._connection is not None
+
+    @property
+    def unanswered(self) -> int:
+        """Commands whose replies are to come."""
+        return len(self._waiting) + self._stale
 
     async def start(self) -> None:
         """Connect. Raises `StoreUnavailableError`; afterwards a lost connection is renewed."""
-        self._adopt(await self._connector())
-        self._task = asyncio.create_task(self._live())
+        try:
+            self._adopt(await self._connect())
+        except ConnectionError as error:
+            raise StoreUnavailableError(f"Redis cannot be used: {error}") from error
 
-    def _adopt(self, connection: Connection) -> None:
-        """Use a connection from now on. Raises `ConnectionError` if it is lost already."""
-        self._lost = asyncio.get_running_loop().create_future()
-        self._write = connection.hand_over(self._answered, self._lose, self._crowd)
-        self._connection = connection
-        self.connects += 1
-
-    def _crowd(self, full: bool) -> None:  # noqa: FBT001 - a callback's one argument
-        self._full = full
+    def open(self) -> None:
+        """Connect without being waited for; commands are held meanwhile."""
+        self._write = self._hold
+        self._task = asyncio.get_running_loop().create_task(self._renew())
 
     def send(self, command: bytes, on_reply: OnReply) -> None:
         """Write a command (RESP); its reply, or a `StoreError`, comes to `on_reply` exactly once.
 
-        Replies come in the order of the commands. Never blocks. An error of the server's is a
-        reply; `StoreTimeoutError`: it was silent, and may have done it or not.
+        From the event loop, in the order of the commands. An error of the server's is a reply.
+        `StoreTimeoutError`: it was silent, and may have done it or not; so for
+        `StoreUnavailableError`, but for `StoreNotAskedError`: nothing was sent.
         """
-        loop = asyncio.get_running_loop()
-        sent = _Sent(command, on_reply, steady_ns())
-        waiting = self._sent if self._write is not None else self._held
-        if self._full or len(waiting) >= MOST_UNANSWERED:
-            error = StoreUnavailableError("too many commands wait for Redis")
-            loop.call_soon(on_reply, error)
-        elif self._write is not None:
-            self._write(command)
-            self._sent.append(sent)
-            self._watch()
-        elif self._holding:
-            self._held.append(sent)
-            self._watch()
-        else:
-            loop.call_soon(on_reply, self._why)
+        self.send_many(command, 1, on_reply)
 
-    def _watch(self, delay_ns: int | None = None) -> None:
-        if self._timer is None:
-            delay = (self._timeout_ns if delay_ns is None else delay_ns) / 1e9
-            self._timer = asyncio.get_running_loop().call_later(delay, self._look, TURNS)
-
-    def _look(self, turns: int) -> None:
-        """See whether the server is silent; what has arrived is read first."""
-        oldest = next((each for each in self._sent if each.on_reply), None)
-        oldest = oldest or (self._held[0] if self._held else None)
-        self._timer = None
-        if not self._sent and oldest is None:
+    def send_many(self, commands: bytes, count: int, on_reply: OnReply) -> None:
+        """Write commands with nothing between them; `on_reply` gets the last one's reply."""
+        waiting = self._waiting
+        if self._write is None or self._full or len(waiting) + self._stale >= MOST_UNANSWERED:
+            self._refuse(on_reply)
             return
-        now = steady_ns()
-        since = max(oldest.at_ns if oldest else self._sent[0].at_ns, self._read_ns)
-        left = since + self._timeout_ns - now
-        if oldest is not None and left > 0:
-            self._watch(left)
-        elif oldest is not None and turns:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(0, self._look, turns - 1)
-        else:
-            self._tell_silence()
-            if self._sent and now - max(self._sent[0].at_ns, self._read_ns) > self._give_up_ns:
-                self._drop(f"it was silent for {self._give_up_ns / 1e9:g} s")
-            elif self._sent:
-                self._watch()
+        if not waiting:
+            # Silence counts from when the bytes leave us, which is at the end of this turn.
+            asyncio.get_running_loop().call_soon(self._written)
+        for _ in range(count - 1):
+            waiting.append(_ignore)
+        waiting.append(on_reply)
+        self._write(commands)
 
-    def _tell_silence(self) -> None:
-        error = StoreTimeoutError("Redis did not answer in time")
-        for each in self._sent:
-            on_reply, each.on_reply = each.on_reply, None
-            if on_reply:
-                on_reply(error)
-        held, self._held = self._held, deque()
-        for each in held:
-            if each.on_reply:
-                each.on_reply(self._why)
+    async def close(self) -> None:
+        """Let go of the connection; what waits fails. Idempotent."""
+        self._why = "the store is closed"
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._connection is not None:
+            self._connection.drop()
+        self._let_go(StoreUnavailableError(self._why))
 
-    async def _live(self) -> None:
-        """Renew the connection whenever it is lost, for ever."""
-        while True:
-            await asyncio.shield(self._lost)
-            await self._renew()
+    def _hold(self, command: bytes) -> None:
+        self._held.append(command)
+        self._full = sum(map(len, self._held)) > MOST_UNSENT
+
+    def _refuse(self, on_reply: OnReply) -> None:
+        why = self._why
+        if self._write is not None:
+            why = "too many commands wait for Redis"
+            if self._stale and self._connection is not None:
+                self._connection.drop(f"{why}, which is silent")
+        asyncio.get_running_loop().call_soon(on_reply, StoreNotAskedError(why))
+
+    def _written(self) -> None:
+        self._since = self._now()
+        if not self._stale:
+            self._heard = self._since
+        if self._timer is None:
+            self._look_in(self._timeout)
 
     def _answered(self, reply: Reply) -> None:
-        self._read_ns = steady_ns()
-        if not self._sent:
+        self._since = self._heard = self._now()
+        if self._stale:
+            self._stale -= 1
+            self.late += 1
+        elif self._waiting:
+            _call(self._waiting.popleft(), reply)
+        else:
             self._drop("it said something that nobody asked for")
-            return
-        on_reply = self._sent.popleft().on_reply
-        if on_reply:
-            on_reply(reply)
-        if isinstance(reply, ReadOnlyError):
+        if is_read_only(reply):
             self._drop("it is a replica now, which cannot count")
+
+    def _crowd(self, full: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._full = full
+
+    def _look_in(self, delay: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay / 1e9, self._look, self._now() + delay, TURNS)
+
+    def _look(self, due: int, turns: int) -> None:
+        """See whether the server is silent; what has arrived is read first."""
+        self._timer = None
+        now = self._now()
+        if self._waiting:
+            left = self._since + self._timeout - now
+            if left <= 0 and now - due > self._timeout // 4 and self._credited != self._since:
+                # We have been kept from running, and so has perhaps the server: once, it gets
+                # as long again as we were late.
+                self._credited = self._since
+                left = min(now - due, self._timeout)
+            if left > 0:
+                self._look_in(left)
+            elif turns:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_soon(self._look, due + self._timeout, turns - 1)
+            else:
+                self._tell_silence(now)
+        elif self._stale:
+            self._bear(now)
+
+    def _tell_silence(self, now: int) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        error: StoreError
+        if self._connection is None:
+            error = StoreNotAskedError(f"Redis is not connected yet: {self._why}")
+            self._write = None
+            self._held.clear()
+        else:
+            error = StoreTimeoutError(f"Redis was silent for {self._timeout / 1e6:g} ms")
+            self._stale += len(waiting)
+            self._bear(now)
+        _call_all(waiting, error)
+
+    def _bear(self, now: int) -> None:
+        """Wait on for what was given up, or give up the connection."""
+        if now - self._heard < self._give_up:
+            self._look_in(self._timeout)
+        else:
+            self._drop(f"it was silent for {self._give_up / 1e9:g} s")
+
+    def _adopt(self, connection: Connection) -> None:
+        """Use a connection from now on. Raises `ConnectionError` if it is lost already."""
+        write = connection.hand_over(self._answered, self._lost, self._crowd)
+        self._connection, self._write, self._full = connection, write, False
+        self._opened = self._since = self._heard = self._now()
+        self.connects += 1
+        held, self._held = self._held, []
+        if held:
+            write(b"".join(held))
 
     def _drop(self, why: str) -> None:
         if self._connection is not None:
             self._connection.drop(why)
 
-    def _lose(self, why: str) -> None:
+    def _lost(self, why: str) -> None:
         """Fail all that was sent; hold what comes during the first attempt to connect again."""
-        self._why = StoreUnavailableError(f"the connection to Redis was lost: {why}")
-        self._connection = self._write = None
-        self._full, self._holding = False, True
-        lost, self._sent = self._sent, deque()
-        for each in lost:
-            if each.on_reply:
-                each.on_reply(self._why)
-        if not self._lost.done():
-            self._lost.set_result(None)
+        error = StoreUnavailableError(f"the connection to Redis was lost: {why}")
+        self._why = str(error)
+        if self._now() - self._opened >= MOST_PAUSE * 1e9:
+            self._failures = 0
+        waiting = self._waiting
+        self._waiting, self._stale, self._connection = deque(), 0, None
+        self._full = False
+        self._write = None if self._failures else self._hold
+        self._task = asyncio.get_running_loop().create_task(self._renew())
+        _call_all(waiting, error)
+        self.on_down(error)
 
     async def _renew(self) -> None:
-        pause = LEAST_PAUSE
+        """Connect, however often it takes."""
         while True:
+            if self._failures:
+                pause = min(MOST_PAUSE, LEAST_PAUSE * 2 ** min(self._failures - 1, 10))
+                await asyncio.sleep(pause * self._jitter())
+            self._failures += 1
             try:
-                self._adopt(await self._connector())
-            except (StoreUnavailableError, ConnectionError) as error:
-                self._why = StoreUnavailableError(str(error))
-                self._refuse_held()
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
-                pause = min(2 * pause, MOST_PAUSE)
+                self._adopt(await self._connect())
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next may succeed
+                self._failed(error)
             else:
-                break
-        self._holding = False
-        held, self._held = self._held, deque()
-        for each in held:
-            if each.on_reply:
-                self.send(each.command, each.on_reply)
+                return
 
-    def _refuse_held(self) -> None:
-        self._holding = False
-        held, self._held = self._held, deque()
-        for each in held:
-            if each.on_reply:
-                each.on_reply(self._why)
+    def _failed(self, error: Exception) -> None:
+        if str(error) != self._why:
+            self._why = str(error)
+            _LOG.warning("Redis cannot be used", extra={"why": self._why})
+        refusal = StoreNotAskedError(self._why)
+        self._let_go(refusal)
+        self.on_down(refusal)
 
-    async def close(self) -> None:
-        """Let go of the connection; what waits fails. Idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._connection is not None:
-            self._connection.drop()
-            self._lose("the store is closed")
-        self._refuse_held()
+    def _let_go(self, error: StoreError) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        self._connection = self._write = None
+        self._full, self._stale = False, 0
+        self._held.clear()
+        _call_all(waiting, error)
+
+
+def _call(on_reply: OnReply, reply: object) -> None:
+    """Hand out a reply. What is wrong with its taker is not the next one's trouble."""
+    try:
+        on_reply(reply)
+    except Exception:  # noqa: BLE001 - as the event loop does
+        _LOG.exception("a reply of Redis's was taken badly")
+
+
+def _call_all(waiting: deque[OnReply], error: StoreError) -> None:
+    for on_reply in waiting:
+        _call(on_reply, error)
+
+
+def _ignore(_: object) -> None:
+    """Take no notice."""

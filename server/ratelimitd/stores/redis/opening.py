@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM
 from ratelimitd.stores.redis.connect import BySentinel, Direct
 from ratelimitd.stores.redis.counters import RedisCounters
-from ratelimitd.stores.redis.link import Link, Single
+from ratelimitd.stores.redis.link import Link
+from ratelimitd.stores.redis.servers import Single
 from ratelimitd.stores.redis.urls import parse
 
 if TYPE_CHECKING:
-    from ratelimitd.stores.redis.link import Servers
+    from ratelimitd.stores.redis.servers import Servers
 
 
 def servers_of(url: str, timeout: float) -> Servers:
