@@ -4,9 +4,10 @@
     h2corn --grpc ratelimitd.asgi:application
 
 Reads the environment when the server starts it, because a foreign server hands in nothing else:
-RATELIMITD_POLICY, RATELIMITD_STORE and RATELIMITD_SECRET_FILE mean what they mean to `serve`. The
-server has the listeners, so a secret is always needed: nobody here can see whether an address is
-loopback. One process per store: with several workers, counts in memory would be several counts.
+RATELIMITD_POLICY, RATELIMITD_STORE, RATELIMITD_STORE_TIMEOUT and RATELIMITD_SECRET_FILE mean what
+they mean to `serve`. The server has the listeners, so a secret is always needed: nobody here can
+see whether an address is loopback. Several workers need a Redis: counts in memory would be several
+counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimitd.app import Service
 from ratelimitd.errors import PolicyError, RateLimitdError, SettingsError
-from ratelimitd.settings import Settings, read_secrets
+from ratelimitd.settings import Settings, duration, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -46,6 +47,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     return Settings(
         policy=Path(environ["RATELIMITD_POLICY"]),
         store=environ.get("RATELIMITD_STORE") or "memory",
+        store_timeout=duration(environ.get("RATELIMITD_STORE_TIMEOUT") or "12ms"),
         secrets=read_secrets(Path(environ["RATELIMITD_SECRET_FILE"])),
     )
 

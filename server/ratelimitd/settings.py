@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ratelimitd.errors import SettingsError
+from ratelimitd.stores.redis import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,8 +145,6 @@ class Settings:
     @property
     def store_shown(self) -> str:
         """The store as it may be logged: without a password."""
-        from ratelimitd.stores.redis import urls  # noqa: PLC0415
-
         return urls.redacted(self.store) if self.is_shared else self.store
 
     def _store_faults(self) -> list[str]:
@@ -155,12 +154,7 @@ class Settings:
             faults.append(f"--store-timeout {self.store_timeout:g}s: write 1ms to 10s")
         kind, colon, path = self.store.partition(":")
         if self.is_shared:
-            from ratelimitd.stores.redis import urls  # noqa: PLC0415
-
-            try:
-                urls.parse(self.store)
-            except SettingsError as error:
-                faults += _of_flag("--store", error)
+            faults += _url_faults(self.store)
         elif self.store != "memory" and (kind != "file" or not path):
             shown = f"{kind}{colon}…" if path else self.store  # the rest may be a password
             faults.append(f"--store {shown}: write memory, file:PATH or redis://HOST:PORT")
@@ -219,8 +213,19 @@ class Settings:
         return faults
 
 
-def _of_flag(flag: str, error: SettingsError) -> list[str]:
-    return [f"{flag}: {line}" for line in str(error).splitlines()]
+def _url_faults(url: str) -> list[str]:
+    """Return what is wrong with a Redis's URL, without what may be a password."""
+    try:
+        urls.parse(url)
+    except SettingsError as error:
+        scheme, _, rest = url.partition("://")
+        credentials = rest.rpartition("@")[0]
+        if not credentials.isascii() or set(credentials) & set("/?#[]@"):
+            # Parts of it look like a port or a path, and would be told as such.
+            mend = "percent-encode names and passwords: %2F is /, %3F is ?, %40 is @"
+            return [f"--store {scheme}://…: {mend}"]
+        return [f"--store: {error}"]
+    return []
 
 
 def read_secrets(path: Path) -> tuple[bytes, ...]:

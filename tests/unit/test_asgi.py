@@ -33,6 +33,8 @@ def test_settings_are_those_of_serve(environ: dict[str, str]) -> None:
     assert settings.store == "memory"
     assert settings.secrets == (SECRET.encode(),)
     assert settings_from(environ | {"RATELIMITD_STORE": "file:x"}).store == "file:x"
+    assert settings.store_timeout == 0.012
+    assert settings_from(environ | {"RATELIMITD_STORE_TIMEOUT": "8ms"}).store_timeout == 0.008
 
 
 def test_all_that_is_missing_is_told_at_once() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _WIDE = 160
 """Columns where nobody looks: what is piped is not folded for a screen."""
+
+_CREDENTIALS = re.compile(r"(?<=://)\S*@")
+"""What a URL has before its host: what a person typed comes back in complaints."""
 
 _STYLES = {
     "": "",
@@ -100,6 +104,8 @@ def working(message: str, *, always: bool = False) -> Iterator[None]:
 
 
 def _talk(text: Text) -> None:
+    for match in reversed([*_CREDENTIALS.finditer(text.plain)]):
+        text = text[: match.start()] + Text("…@") + text[match.end() :]
     console(sys.stderr).print(text, soft_wrap=True)
 
 

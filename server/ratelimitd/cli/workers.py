@@ -113,6 +113,8 @@ class Supervisor:
         """What all were told last; they end then, and are not started again."""
         self._ending = asyncio.Event()
         self._status = 0
+        self._refusal = ""
+        """Why there is no service, in the words of the first worker that cannot serve."""
 
     async def serve(self) -> int:
         """Run the workers to their end; return the exit status."""
@@ -124,6 +126,7 @@ class Supervisor:
             statuses = await asyncio.gather(*keepers)
         finally:
             self._kill()  # for a fault of ours, which leaves nobody behind
+            sys.stderr.write(self._refusal)  # after the others' last words, so that it is seen
         return self._status or (BROKEN if any(statuses) else 0)
 
     def _obey(self, number: signal.Signals) -> None:
@@ -176,10 +179,9 @@ class Supervisor:
                 worker.restarts += 1
 
     def _refused(self, worker: Worker, status: int) -> None:
-        """End it all at the start, with the words of the first that cannot serve."""
-        if worker.refusal:
-            sys.stderr.write(worker.refusal)
-        else:
+        """End it all at the start, because one cannot serve."""
+        self._refusal = worker.refusal
+        if not worker.refusal:
             _LOG.error("a worker ended at its start", extra=_of(worker, status))
         self._fail(status if worker.refusal else BROKEN)
 

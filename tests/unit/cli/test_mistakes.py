@@ -23,6 +23,8 @@ MISTAKES = (
     (("serve", "--polic", "x"), 2, "Did you mean --policy instead of --polic?"),
     ((*SERVE, "--transprt", "grpcio"), 2, "Did you mean --transport?"),
     ((*SERVE, "extra"), 2, "unexpected: extra"),
+    ((*SERVE, "redis://u:pw@h"), 2, "unexpected: redis://…@h"),
+    ((*SERVE, "--workers", "redis://:pw@h"), 2, 'unable to convert "redis://…@h" into int'),
     ((*SERVE, "--transport", "uvicorn"), 2, 'Choose from: "h2corn", "grpcio", "pyvoy"'),
     ((*SERVE, "--log-format", "xml"), 2, 'Choose from: "text", "json"'),
     ((*SERVE, "--listen", "8081"), 2, "--listen: '8081' is no address; write HOST:PORT"),
