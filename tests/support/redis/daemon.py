@@ -75,6 +75,7 @@ class Daemon:
         self._command = tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[redis.Redis] = []
+        self._asking: redis.Redis | None = None
         self.password = password
         self.folder = Path(tempfile.mkdtemp(prefix="ratelimitd-"))
         """Its data, log and unix socket; removed in the end."""
@@ -135,6 +136,17 @@ class Daemon:
         client = redis.Redis(**{**usual, **given, **options})
         self._clients.append(client)
         return client
+
+    def ask(self, *command: str | bytes | int) -> Any:  # noqa: ANN401 - as various as replies
+        """Return the reply to a command as it came, past what redis-py makes of it."""
+        if self._asking is None:
+            self._asking = self.client()
+        connection = self._asking.connection_pool.get_connection()
+        try:
+            connection.send_command(*command)
+            return connection.read_response()
+        finally:
+            self._asking.connection_pool.release(connection)
 
     def pause(self) -> None:
         """Stop it in the middle of whatever it does: connections stay, answers do not come."""
