@@ -214,17 +214,10 @@ class Settings:
 
 
 def _url_faults(url: str) -> list[str]:
-    """Return what is wrong with a Redis's URL, without what may be a password."""
     try:
         urls.parse(url)
     except SettingsError as error:
-        scheme, _, rest = url.partition("://")
-        credentials = rest.rpartition("@")[0]
-        if not credentials.isascii() or set(credentials) & set("/?#[]@"):
-            # Parts of it look like a port or a path, and would be told as such.
-            mend = "percent-encode names and passwords: %2F is /, %3F is ?, %40 is @"
-            return [f"--store {scheme}://…: {mend}"]
-        return [f"--store: {error}"]
+        return [f"--store {line}" for line in str(error).splitlines()]
     return []
 
 

@@ -1,6 +1,5 @@
 """`/metrics` of several workers: each has series of its own."""
 
-import asyncio
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -17,7 +16,6 @@ async def scrape(readings: Readings | None) -> list[str]:
     """Return the samples that a scraper sees."""
 
     async def workers() -> Readings:
-        await asyncio.sleep(0)
         return readings or {}
 
     app = application(lambda: OWN, None if readings is None else workers)
