@@ -1,6 +1,8 @@
 """The Redis and Valkey servers of the tests keep what tests/support/redis promises of them."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import redis
 from tests.support.redis import binaries
 from tests.support.redis.acl import acl_user
 from tests.support.redis.binaries import Engine
-from tests.support.redis.daemon import StartError
+from tests.support.redis.daemon import StartError, wait_for
 from tests.support.redis.fixtures import emptied
 from tests.support.redis.server import Server, single
 
+ROOT = Path(__file__).parents[2]
 VERSIONS = {"redis": "redis_version", "valkey": "valkey_version"}
 
 
@@ -102,6 +105,23 @@ class TestOneServer:
             pid, folder = server.pid, server.folder
         assert gone(pid)
         assert not folder.exists()
+
+    def test_it_dies_with_the_tests(self, tmp_path: Path) -> None:
+        """After a `kill -9` of the tests nobody is left who could stop it."""
+        program = (
+            "import os; from tests.support.redis.server import Server\n"
+            "print(Server().__enter__().pid, flush=True); os.kill(os.getpid(), 9)"
+        )
+        killed = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            check=False,
+        )
+        assert killed.returncode == -9, killed.stderr
+        pid = int(killed.stdout)
+        wait_for(lambda: gone(pid), f"process {pid} is gone")
 
     def test_it_starts_quickly(self, engine: Engine) -> None:
         """Tests may have a server each: 0.02 to 0.05 s for one where nothing else runs."""

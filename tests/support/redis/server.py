@@ -20,7 +20,7 @@ _OF_ENGINE: Final[dict[Engine, tuple[str, ...]]] = {
 class Server(Daemon):
     """A server that listens on loopback and on a unix socket."""
 
-    def __init__(self, engine: Engine, *args: str, password: str | None = None) -> None:
+    def __init__(self, engine: Engine = "redis", *args: str, password: str | None = None) -> None:
         super().__init__((str(binary(engine)),), password)
         self.engine = engine
         self._args = (*_OF_ENGINE[engine], *args)
