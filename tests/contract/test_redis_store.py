@@ -1,0 +1,173 @@
+"""What the Redis store promises beyond the contract, on real servers at real time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ratelimitd.errors import StoreError, StoreTimeoutError
+from ratelimitd.model import Kind, Limit, Op
+from ratelimitd.stores.redis.opening import open_redis
+from tests.support.ops import HOURLY, MONTHLY, bucket, charge, counter, fixed, refund, sliding
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from ratelimitd.stores.redis.counters import RedisCounters
+    from tests.support.redis.server import Server
+
+PATIENT = 10.0
+LIMITS = (fixed(100, MONTHLY), sliding(100), bucket(1, HOURLY, burst=100))
+
+
+@contextlib.asynccontextmanager
+async def processes(
+    url: str, count: int, silence: float = PATIENT
+) -> AsyncIterator[list[RedisCounters]]:
+    """Open as many stores as a fleet of so many processes would."""
+    stores = [open_redis(url, silence) for _ in range(count)]
+    try:
+        for store in stores:
+            await store.start()
+        yield stores
+    finally:
+        for store in stores:
+            await store.close()
+
+
+def commands(server: Server, name: str) -> int:
+    """Return how often the server was asked to do something."""
+    with server.client() as client:
+        stats = client.info("commandstats")
+    return int(stats.get(f"cmdstat_{name}", {}).get("calls", 0))
+
+
+def state(server: Server) -> dict[bytes, int]:
+    """Return all plain counts."""
+    with server.client() as client:
+        return {key: int(client.get(key)) for key in client.scan_iter("rl1:*")}
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.algorithm.value)
+async def test_a_fleet_lets_exactly_the_limit_pass(any_server: Server, limit: Limit) -> None:
+    """Four processes of 25 callers each ask 1,000 times for one key."""
+    call = (charge(limit),)
+    async with processes(any_server.url, 4) as stores:
+
+        async def caller(store: RedisCounters) -> int:
+            return sum([(await store.take(call)).passed for _ in range(10)])
+
+        passed = await asyncio.gather(*(caller(store) for store in stores for _ in range(25)))
+    assert sum(passed) == 100
+
+
+async def test_what_waits_together_travels_together(redis_server: Server) -> None:
+    """A hundred decisions of one turn are one command."""
+    async with processes(redis_server.url, 1) as (store,):
+        await store.take((charge(fixed(10**6)),))
+        before = commands(redis_server, "evalsha")
+        calls = [(charge(fixed(10**6), who=f"{number}"),) for number in range(100)]
+        await asyncio.gather(*(store.take(call) for call in calls))
+        assert commands(redis_server, "evalsha") == before + 1
+
+
+async def test_a_caller_who_goes_on_costs_redis_nothing(redis_server: Server) -> None:
+    """A full counter is asked about once; a refund is seen at once."""
+    call = (charge(fixed(1, MONTHLY)),)
+    async with processes(redis_server.url, 1) as (store,):
+        assert (await store.take(call)).passed
+        before = commands(redis_server, "evalsha")
+        denied = [await store.take(call) for _ in range(200)]
+        assert not any(taken.passed for taken in denied)
+        assert {taken.standings[0].before for taken in denied} == {1}
+        # Once, and once more for each second that a slow machine takes.
+        asked = commands(redis_server, "evalsha") - before
+        assert asked == 1 + (denied[-1].now - denied[0].now) // 1_000_000
+        await store.take((refund(fixed(1, MONTHLY)),))
+        assert (await store.take(call)).passed
+
+
+async def test_a_script_that_redis_forgets_is_given_again(any_server: Server) -> None:
+    """Nobody sees it, and nothing is charged twice."""
+    call = (charge(fixed(10**6, MONTHLY)),)
+    async with processes(any_server.url, 1) as (store,):
+        with any_server.client() as client:
+            for _ in range(20):
+                await store.take(call)
+                client.script_flush()
+        assert (await store.take(call)).standings[0].after == 21
+        assert store.figures()["store_script_reloads_total"] >= 20
+
+
+async def test_a_silent_redis_charges_at_most_once(own_server: Server) -> None:
+    """A call that gave up is not sent again: what the server did late, it did once."""
+    call = (charge(fixed(10**6, MONTHLY)),)
+    async with processes(own_server.url, 1, silence=0.05) as (store,):
+        await take_once(store, call)
+        before = await take_once(store, call)
+        own_server.pause()
+        with pytest.raises(StoreTimeoutError):
+            await store.take(call)
+        own_server.resume()
+        after = await take_once(store, call)
+        assert before + 1 <= after <= before + 2
+
+
+async def take_once(store: RedisCounters, call: tuple[Op, ...]) -> int:
+    """Charge as soon as the store answers; return what is used then."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return (await store.take(call)).standings[0].after
+            except StoreError:
+                await asyncio.sleep(0.02)
+
+
+async def test_callers_who_go_away_leave_no_trace(redis_server: Server) -> None:
+    """No wrong answer, no new connection; what was decided was charged once."""
+    generator = random.Random(7)
+    limits = {name: fixed(10**6 + index, MONTHLY) for index, name in enumerate("abcdefgh")}
+    calls = {name: (charge(limit, who=name),) for name, limit in limits.items()}
+    async with processes(redis_server.url, 1) as (store,):
+        with redis_server.client() as client:
+            before = client.info("stats")["total_connections_received"]
+            decided = await asyncio.gather(*(one(store, calls, generator) for _ in range(2_000)))
+            assert client.info("stats")["total_connections_received"] == before
+        right = [taken for taken in decided if taken is not None]
+        assert all(right)
+        used = sum(state(redis_server).values())
+        assert len(right) <= used <= 2_000
+
+
+async def one(
+    store: RedisCounters, calls: Mapping[str, tuple[Op, ...]], generator: random.Random
+) -> bool | None:
+    """Ask for somebody, and perhaps go away; say whether the answer was his."""
+    name = generator.choice(sorted(calls))
+    task = asyncio.ensure_future(store.take(calls[name]))
+    for _ in range(generator.randrange(6)):
+        await asyncio.sleep(0)
+    if generator.random() < 0.5:
+        task.cancel()
+    try:
+        taken = await task
+    except asyncio.CancelledError:
+        return None
+    return taken.standings[0].limit is calls[name][0].limit
+
+
+async def test_a_report_with_an_id_is_counted_once(any_server: Server) -> None:
+    """However often it is sent, by whichever process."""
+    limit = fixed(10, MONTHLY)
+    told = (Op(Kind.REPORT, counter(limit), limit, 3),)
+    async with processes(any_server.url, 2) as stores:
+        for store in (*stores, *stores):
+            await store.take(told, b"the id of this call")
+        taken = await stores[0].take((charge(limit),))
+        assert taken.standings[0].before == 3
+        await stores[0].take(told, b"another id")
+        assert (await stores[0].take((charge(limit),))).standings[0].before == 7
