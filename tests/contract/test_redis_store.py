@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,20 @@ import pytest
 from ratelimitd.errors import StoreError, StoreTimeoutError
 from ratelimitd.model import Kind, Limit, Op
 from ratelimitd.stores.redis.opening import open_redis
-from tests.support.ops import HOURLY, MONTHLY, bucket, charge, counter, fixed, refund, sliding
+from tests.support.ops import (
+    HOURLY,
+    MONTHLY,
+    acquire,
+    bucket,
+    charge,
+    counter,
+    fixed,
+    leases,
+    refund,
+    release,
+    report,
+    sliding,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -171,3 +185,27 @@ async def test_a_report_with_an_id_is_counted_once(any_server: Server) -> None:
         assert taken.standings[0].before == 3
         await stores[0].take(told, b"another id")
         assert (await stores[0].take((charge(limit),))).standings[0].before == 7
+
+
+async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
+    """And nothing but that: docs/redis.md has the rules, on any engine."""
+    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    rules = text.partition(">PASSWORD ")[2].partition("\n\n")[0].split()
+    assert rules[0] == "~rl1:*"
+    with any_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "ratelimitd", "reset", "on", ">secret", *rules)
+    url = any_server.url.replace("redis://", "redis://ratelimitd:secret@")
+    try:
+        async with processes(url, 1) as (store,):
+            for limit in LIMITS:
+                await store.take((charge(limit),))
+                await store.take((report(limit, 200), refund(limit, 1)), limit.name.encode())
+                assert not (await store.take((charge(limit),))).passed
+            assert (await store.take((acquire(leases(1), "mine"),))).passed
+            newcomer = acquire(leases(1), "other", who="new", bounded=True)
+            assert (await store.take((newcomer,))).passed
+            gone = (newcomer._replace(kind=Kind.RELEASE), release(leases(1), "mine"))
+            assert [standing.after for standing in (await store.take(gone)).standings] == [0, 0]
+    finally:
+        with any_server.client() as client:
+            client.execute_command("ACL", "DELUSER", "ratelimitd")
