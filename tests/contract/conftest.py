@@ -1,6 +1,6 @@
 """Opens each store for the suites of this folder, and closes what they opened."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,26 @@ import pytest
 from ratelimitd.clock import Clock
 from ratelimitd.stores.ports import Counters
 from tests.support.bench import Bench
+from tests.support.redis.sentinel import Watched, sentinel
 from tests.support.redis.server import Server
 from tests.support.stores import STORES, redis_opener
 
-SERVERS = ("redis", "valkey")
-"""Stores that are a server of that name."""
+SERVERS = ("redis", "valkey", "sentinel")
+"""Stores that are a server: one alone of that name, or one that Sentinels watch."""
+
+
+@pytest.fixture(scope="session")
+def shared_sentinels() -> Iterator[Watched]:
+    """A primary with its replica and three Sentinels, for the session."""
+    with sentinel() as watched:
+        yield watched
+
+
+@pytest.fixture
+def sentinel_server(shared_sentinels: Watched) -> Server:
+    """The primary, empty."""
+    shared_sentinels.primary.flush()
+    return shared_sentinels.primary
 
 
 @pytest.fixture(params=sorted((*STORES, *SERVERS)))
@@ -21,7 +36,10 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     server: Server | None = None
     if request.param in SERVERS:
         server = request.getfixturevalue(f"{request.param}_server")
-    opener = redis_opener(server.url) if server else STORES[request.param]
+    url = server.url if server else ""
+    if request.param == "sentinel":
+        url = request.getfixturevalue("shared_sentinels").url
+    opener = redis_opener(url) if server else STORES[request.param]
     opened: list[Counters] = []
 
     async def make(clock: Clock, room: int) -> Counters:
