@@ -22,6 +22,8 @@ local function bucket_places(key, z)
   return head .. string.format('%.0f:', index), head .. string.format('%.0f:', index - 1)
 end
 
+-- Gives the level after, and its instant: never before the one that was there, because what drained since must not
+-- drain again for a caller whose time is ahead of this one's.
 local function bucket_write(key, kind, hits, amount, x, y, z)
   local _, level, at = bucket_state(key)
   local sign = kind == REFUND and -1 or 1
@@ -29,8 +31,9 @@ local function bucket_write(key, kind, hits, amount, x, y, z)
   local ceiling = (x + amount) * y
   if after > ceiling then after = ceiling end
   if after < 0 then after = 0 end
-  call('SET', key, string.format('%.0f %.0f', after, now), 'PX', milliseconds(z))
-  return after
+  if at < now then at = now end
+  call('SET', key, string.format('%.0f %.0f', after, at), 'PX', milliseconds(at - now + z))
+  return after, at
 end
 
 function bucket.judge(key, kind, hits, prior, amount, x, y, z, bounded)
@@ -64,5 +67,5 @@ function bucket.tell(key, kind, hits, amount, x, y, z, bounded)
     end
     if kind == REFUND then return 0, 0, 0, 0 end
   end
-  return level, at, bucket_write(key, kind, hits, amount, x, y, z), now
+  return level, at, bucket_write(key, kind, hits, amount, x, y, z)
 end
