@@ -96,7 +96,9 @@ class RedisCounters:
             taken = await self._decide(slot, ops, known.package, request_id)
         else:
             self.spanning += 1
-            taken = await asyncio.shield(asyncio.ensure_future(self._span(parts, ops, request_id)))
+            whole = asyncio.ensure_future(self._span(parts, ops, request_id))
+            whole.add_done_callback(_heard)
+            taken = await asyncio.shield(whole)
         known.last = taken
         return taken
 
@@ -233,3 +235,9 @@ class RedisCounters:
         """Give back what is owed, if it can be, and let go of the servers."""
         await self._owed.close()
         await self._fleet.close()
+
+
+def _heard(whole: asyncio.Future[Taken]) -> None:
+    """Look at what became of a call that nobody may wait for any more, or asyncio complains."""
+    if not whole.cancelled():
+        whole.exception()
