@@ -192,11 +192,14 @@ async def _opened(
             found = await loop.getaddrinfo(*address, type=socket.SOCK_STREAM)
         return await _first([str(info[4][0]) for info in found], address, context)
     except TimeoutError as error:
-        raise _unavailable(name, f"cannot be reached within {WITHIN:g} s") from error
+        spoken = " by TLS" if tls else ""
+        raise _unavailable(name, f"cannot be reached{spoken} within {WITHIN:g} s") from error
     except ssl.SSLError as error:
         raise _unavailable(name, f"cannot be reached by TLS: {_told_by_tls(error)}") from error
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if filename := getattr(error, "filename", None):
+            reason = f"{reason}: {filename}"
         raise _unavailable(name, f"cannot be reached: {reason}") from error
 
 

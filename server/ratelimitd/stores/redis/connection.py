@@ -70,13 +70,23 @@ class Connection(asyncio.Protocol):
     In the beginning `ask` is for the handshake. Then `hand_over` gives it to its user.
     """
 
-    __slots__ = ("_gets", "_on_full", "_on_lost", "_on_reply", "_reader", "_transport", "_waiting")
+    __slots__ = (
+        "_gets",
+        "_on_full",
+        "_on_lost",
+        "_on_reply",
+        "_reader",
+        "_said",
+        "_transport",
+        "_waiting",
+    )
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(replyError=reply_error)
         self._gets = self._reader.gets
         self._transport: asyncio.Transport | None = None
         self._waiting: list[_Asked] = []
+        self._said = ""
         self._on_reply: Callable[[Reply], None] = self._answered
         self._on_lost: Callable[[str], None] = self._unanswered
         self._on_full: Callable[[bool], None] = lambda _: None
@@ -123,16 +133,14 @@ class Connection(asyncio.Protocol):
         been lost already.
         """
         if self._transport is None:
-            msg = "it closed the connection"
-            raise ConnectionError(msg)
+            raise ConnectionError(self._said or "it closed the connection")
         self._on_reply, self._on_lost, self._on_full = on_reply, on_lost, on_full
         return self._transport.write
 
     async def ask(self, *commands: tuple[str, ...]) -> list[Reply]:
         """Send commands at once and wait for the replies to all. Raises `ConnectionError`."""
         if self._transport is None:
-            msg = "it closed the connection"
-            raise ConnectionError(msg)
+            raise ConnectionError(self._said or "it closed the connection")
         asked = _Asked(len(commands))
         self._waiting.append(asked)
         self._transport.write(b"".join(map(packed, commands)))
@@ -149,7 +157,9 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, reply: Reply) -> None:
         if not self._waiting:
-            return  # greetings are nobody's: what follows says what is wrong
+            # Who says something before it is asked is about to close ("max number of clients").
+            self._said = str(reply)
+            return
         asked = self._waiting[0]
         asked.replies.append(reply)
         if len(asked.replies) == asked.count:
@@ -158,6 +168,7 @@ class Connection(asyncio.Protocol):
                 asked.future.set_result(asked.replies)
 
     def _unanswered(self, why: str) -> None:
+        self._said = self._said or why
         for asked in self._waiting:
             if not asked.future.done():
                 # What it said before it closed ("max number of clients reached") is the reason.

@@ -16,6 +16,7 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, unquote
 
@@ -65,6 +66,10 @@ class TlsSettings:
 
     def context(self) -> ssl.SSLContext:
         """Read the files. Raises `OSError`, of which `SSLError` is a kind."""
+        for path in (self.ca, self.cert, self.key):
+            if path:
+                with Path(path).open("rb"):
+                    pass  # an error of OpenSSL's would not name the file
         context = ssl.create_default_context(cafile=self.ca or None)
         context.check_hostname = self.verify and self.check_hostname
         if not self.verify:

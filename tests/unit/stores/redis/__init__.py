@@ -1,0 +1,1 @@
+"""The parts of the Redis store, each with fakes for what it talks to."""
