@@ -21,6 +21,7 @@ from ratelimitd.failure import Failure, nothing_known
 from ratelimitd.http import metrics, probes
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
+from ratelimitd.policy.freeing import free_policies
 from ratelimitd.policy.load import load
 from ratelimitd.rpc import health, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
@@ -192,9 +193,12 @@ class Service:
                 policy = await asyncio.to_thread(load, self._settings.policy, self.hasher)
                 policies = policy.policies.values()
                 matchers = await asyncio.to_thread(self.limiter.matchers_of, policies)
-            self.policy = policy
-            self.limiter.use(matchers)
-            outcome = "succeeded"
+                old = [(self.policy, self.limiter.matchers)]
+                self.policy = policy
+                self.limiter.use(matchers)
+                outcome = "succeeded"
+                await asyncio.to_thread(free_policies, old)
+                gc.freeze()  # policies have no cycles, and looking for some would stop the loop
         finally:
             self.telemetry.count("reloads", outcome)
 

@@ -33,6 +33,12 @@ class Memo(Generic[K, V]):
             self.put(key, value)
         return value
 
+    def forget(self) -> None:
+        """Forget everything, value by value, so that other threads come in between."""
+        for values in (self._young, self._old):
+            while values:
+                values.popitem()
+
     def put(self, key: K, value: V) -> None:
         """Remember a value, forgetting the old generation when the young one is full."""
         if len(self._young) >= self._generation:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.policy.compile import compiled
 from ratelimitd.policy.faults import Fault, Place, Report, Text, policy_error, whole_file
+from ratelimitd.policy.freeing import free_part, free_text, free_tree
 from ratelimitd.policy.mend import validated
 from ratelimitd.policy.tree import Word, read
 
@@ -102,7 +103,11 @@ def _text(text: str, name: str, hasher: Hasher) -> _Read:
         return _Read(None, report.faults, report.warnings)
     policy = compiled(part, report, hasher)
     place = report.text.place(part.domain.at) if isinstance(part.domain, Word) else None
-    return _Read(policy, report.faults, report.warnings, place)
+    done = _Read(policy, report.faults, report.warnings, place)
+    free_part(part)
+    free_tree(root)
+    free_text(report.text)  # last: faults quote lines without the keys that it hides
+    return done
 
 
 def _together(files: list[_Read]) -> Loaded:

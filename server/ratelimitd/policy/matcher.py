@@ -109,6 +109,10 @@ class Matcher:
         self.report_meter = next(named, policy.report.partition("/")[0])
         """The meter of the limit that headers report, where some tier has it."""
 
+    def forget(self) -> None:
+        """Forget all plans, a little at a time."""
+        self._memo.forget()
+
     def read(self, descriptor: Descriptor) -> Reading:
         """Return what the descriptor means; of entries of one name, the first counts."""
         values: list[Value | Override] = [None] * len(self._names)
