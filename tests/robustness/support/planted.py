@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[3]
 VARIABLE: Final = "TESTS_PLANTED"
+_KEPT: Final[list[object]] = []
 
 
 def program(name: str) -> str:
@@ -86,6 +87,20 @@ def _health_not_drained() -> None:
     _module("rpc.health").Health.drain = lambda _: None
 
 
+def _policies_read_in_the_loop() -> None:
+    """Read a policy in the event loop, so that every call waits for it."""
+    app = _module("app")
+
+    class Threadless:
+        async def to_thread(self, function: Any, *arguments: Any) -> Any:  # noqa: ANN401
+            return function(*arguments)
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            return getattr(asyncio, name)
+
+    app.asyncio = Threadless()
+
+
 def _goaway_without_waiting() -> None:
     """Stop without a grace: whatever is under way is cut."""
     service = _module("app").Service
@@ -129,6 +144,14 @@ async def _exit() -> None:
     os._exit(1)
 
 
+async def _leak() -> None:
+    """Keep something of each call, and now and then a descriptor and a task that never ends."""
+    _KEPT.append(bytearray(1_000))
+    if len(_KEPT) % 1_000 == 0:
+        _KEPT.append(os.dup(2))
+        _KEPT.append(asyncio.ensure_future(asyncio.Event().wait()))
+
+
 def _set_options(*names: str) -> None:
     module = _module("transports.grpcio")
     module._OPTIONS = (
@@ -143,6 +166,8 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
     "decisions that fail": _decisions(_fail),
     "decisions that never come": _decisions(lambda: asyncio.Event().wait()),
     "decisions that end the process": _decisions(_exit),
+    "policies read in the loop": _policies_read_in_the_loop,
+    "a leak": _decisions(_leak),
     "no body bound": _no_body_bound,
     "no header bound": _no_header_bound,
     "health not drained": _health_not_drained,
