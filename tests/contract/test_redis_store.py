@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ratelimitd.errors import StoreError, StoreTimeoutError
+from ratelimitd.errors import StoreTimeoutError
 from ratelimitd.model import Kind, Limit, Op
 from ratelimitd.stores.redis.opening import open_redis
 from tests.support.ops import (
@@ -27,6 +27,7 @@ from tests.support.ops import (
     report,
     sliding,
 )
+from tests.support.patience import next_turn, take_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -131,16 +132,6 @@ async def test_a_silent_redis_charges_at_most_once(own_server: Server) -> None:
         assert before + 1 <= after <= before + 2
 
 
-async def take_once(store: RedisCounters, call: tuple[Op, ...]) -> int:
-    """Charge as soon as the store answers; return what is used then."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return (await store.take(call)).standings[0].after
-            except StoreError:
-                await asyncio.sleep(0.02)
-
-
 async def test_callers_who_go_away_leave_no_trace(redis_server: Server) -> None:
     """No wrong answer, no new connection; what was decided was charged once."""
     generator = random.Random(7)
@@ -164,7 +155,7 @@ async def one(
     name = generator.choice(sorted(calls))
     task = asyncio.ensure_future(store.take(calls[name]))
     for _ in range(generator.randrange(6)):
-        await asyncio.sleep(0)
+        await next_turn()
     if generator.random() < 0.5:
         task.cancel()
     try:
