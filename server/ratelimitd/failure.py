@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ratelimitd.calls import leased, settle, settle_unasked
 from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError, StoreNotAskedError
+from ratelimitd.memo import Memo
 from ratelimitd.model import Kind
 from ratelimitd.policy.spec import OnStoreFailure
 from ratelimitd.stores.replay import Replay
@@ -37,7 +38,9 @@ PAUSE = 0.1
 LAST_TRY = 1.0
 """Seconds for replaying what is still queued when the process ends."""
 PROBED = 8
-"""Operations of the last call that failed which are asked for again, as peeks."""
+"""Counters of the last call that failed by which it is tried whether the store answers."""
+SEEN = 16_384
+"""Calls that acquire a lease whose last results are kept, per generation of the cache."""
 
 FAILURES = "store_failures"
 DROPPED = "store_replay_dropped"
@@ -73,9 +76,11 @@ class Failure:
         self._new_lease = new_lease
         self._counts = counts
         self._on_change = on_change
-        self._standby = Standby(clock, last_known, new_lease()[:8])
+        self._last_known = last_known
+        self._seen: Memo[int, tuple[Sequence[Op], Taken]] = Memo(SEEN)
+        self._standby = Standby(clock, new_lease()[:8])
         self._replay = Replay(counters, clock, self._dropped)
-        self._probe: tuple[Op, ...] = ()
+        self._asked: Sequence[Op] = ()
         self._failures = 0
         self._gone_at: int | None = None
         self._before = (0, 0, 0)
@@ -100,6 +105,7 @@ class Failure:
         self._wake()
         if mode is _LOCAL:
             lease = f"{self._standby.mark}{self._new_lease()}" if call.acquires else ""
+            self._standby.seed(ops, self._known(call))
             taken = await self._standby.take(leased(ops, lease) if lease else ops)
             return settle(call, taken, lease)
         if mode is _ERROR and call.judged and not call.refusal:
@@ -115,6 +121,17 @@ class Failure:
         """Give back those leases of the operations that were granted here."""
         self._standby.release(ops)
 
+    def saw(self, call: Call, taken: Taken) -> None:
+        """Remember what came of a call that acquires: its operations are never the same twice."""
+        self._seen.put(id(call.ops), (call.ops, taken))  # kept, so is its id
+
+    def _known(self, call: Call) -> Taken | None:
+        """Return what was last seen of a call."""
+        if not call.acquires:
+            return self._last_known(call.ops)
+        ops, taken = self._seen.get(id(call.ops)) or self._seen.recall(id(call.ops)) or ((), None)
+        return taken if ops is call.ops else None
+
     def figures(self) -> dict[str, int]:
         """Return numbers for operators, as `Store.figures` does."""
         return {
@@ -129,7 +146,7 @@ class Failure:
         failures = self._failures
         if self._gone_at is not None:
             try:
-                await self._counters.take(self._probe)
+                await self._counters.take([_nothing(op) for op in self._asked[:PROBED]])
             except StoreError:
                 return False
         await self._replay.drain()
@@ -152,15 +169,12 @@ class Failure:
 
     def _note(self, error: StoreError, ops: Sequence[Op]) -> None:
         """Remember the failure, and tell the first one."""
-        self._failures += 1
-        self._probe = tuple(
-            op._replace(kind=Kind.PEEK, hits=max(op.hits, 1), prior=0, lease="")
-            for op in ops[:PROBED]
-        )
+        self._asked = ops
         if self._gone_at is not None:
+            self._failures += 1
             return
-        self._gone_at = steady_ns()
-        self._before = self._totals()
+        self._gone_at, self._before = steady_ns(), self._totals()
+        self._failures += 1
         _LOG.warning(
             "the store does not answer (%s); until it does, calls get what their domain's "
             "on_store_failure says",
@@ -210,3 +224,10 @@ class Failure:
             await asyncio.sleep(PAUSE * (0.5 + random.random()))  # noqa: S311 - no secret
             if await self.look():
                 return
+
+
+def _nothing(op: Op) -> Op:
+    """Return an operation that changes nothing, and that no store answers but from the counts."""
+    if op.limit.window is None:
+        return op._replace(kind=Kind.RELEASE, hits=1, prior=0, lease="")
+    return op._replace(kind=Kind.REFUND, hits=0, prior=0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ratelimitd.keys import Hasher
     from ratelimitd.model import Op, Question
     from ratelimitd.policy.spec import Policy
-    from ratelimitd.stores.ports import Counters
+    from ratelimitd.stores.ports import Counters, Taken
 
 MOST_DESCRIPTORS = 64
 """Descriptors in one call; more are refused with RESOURCE_EXHAUSTED."""
@@ -39,6 +39,10 @@ class OnFailure(Protocol):
 
     def abandon(self, ops: Sequence[Op], request_id: bytes) -> None:
         """Take note that nobody waits any more for the outcome of a `take`."""
+        ...
+
+    def saw(self, call: Call, taken: Taken) -> None:
+        """Take note of what came of a call that acquires a lease."""
         ...
 
     def release(self, ops: Sequence[Op]) -> None:
@@ -105,6 +109,8 @@ class Limiter:
             if self._failure is not None:
                 self._failure.abandon(ops, request_id)
             raise
+        if lease and self._failure is not None:
+            self._failure.saw(call, taken)
         return settle(call, taken, lease)
 
     def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:

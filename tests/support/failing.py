@@ -10,11 +10,10 @@ from ratelimitd.decision import Decision
 from ratelimitd.errors import StoreNotAskedError, StoreTimeoutError, StoreUnavailableError
 from ratelimitd.failure import Failure
 from ratelimitd.limiter import Limiter
-from ratelimitd.model import Descriptor, Kind, Op, Question, Standing
+from ratelimitd.model import Descriptor, Kind, Op, Question
 from ratelimitd.policy.spec import OnStoreFailure, Policy
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import ID_LIFETIME, Taken
-from ratelimitd.stores.stacking import identity_of
 from tests.support.ops import NEW_YEAR
 from tests.support.policies import HASHER
 
@@ -43,7 +42,7 @@ class Failing:
         self.takes = 0
         self.memory = MemoryCounters(clock)
         self._ids: dict[bytes, int] = {}
-        self._known: dict[tuple[str, bytes], Standing] = {}
+        self._known: dict[int, tuple[Sequence[Op], Taken]] = {}
 
     async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """Count, or fail."""
@@ -57,7 +56,7 @@ class Failing:
         taken = await self._count(ops, request_id)
         if self.way is Way.LATE:
             raise StoreTimeoutError("silent")
-        self._known.update(zip(map(identity_of, ops), taken.standings, strict=True))
+        self._known[id(ops)] = ops, taken
         return taken
 
     async def _count(self, ops: Sequence[Op], request_id: bytes) -> Taken:
@@ -69,13 +68,9 @@ class Failing:
         return await self.memory.take(ops)
 
     def last_known(self, ops: Sequence[Op]) -> Taken | None:
-        """Say what was last seen of the counters, as of now: the clock of tests stands still."""
-        known = [self._known.get(identity_of(op)) for op in ops]
-        if not any(known):
-            return None
-        unused = [Standing(op.limit, True, 0, 0, self.clock.now, self.clock.now) for op in ops]
-        standings = [each or none for each, none in zip(known, unused, strict=True)]
-        return Taken(self.clock.now, True, standings)
+        """Say what was last seen of exactly this call."""
+        known, taken = self._known.get(id(ops), ((), None))
+        return taken if known is ops else None
 
     async def close(self) -> None:
         """Nothing of its own."""
@@ -84,13 +79,21 @@ class Failing:
 class Outage:
     """A limiter on a store that can fail, with its failure policy."""
 
-    def __init__(self, policy: Policy, mode: OnStoreFailure, now: int = NEW_YEAR) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        mode: OnStoreFailure,
+        now: int = NEW_YEAR,
+        kind: type[Failure] = Failure,
+    ) -> None:
+        self.policy = policy
         self.clock = ManualClock(now)
         self.store = Failing(self.clock)
         self.counts: Tally[tuple[str, str]] = Tally()
         self.changes: list[bool] = []
         self.made = 0
-        self.failure = Failure(
+        self._questions: dict[tuple[Descriptor, ...], Question] = {}
+        self.failure = kind(
             self.store,
             self.clock,
             new_lease=self._new_lease,
@@ -113,9 +116,15 @@ class Outage:
         self.made += 1
         return f"{self.made:08}"
 
+    def use(self, mode: OnStoreFailure) -> None:
+        """Change what the policy says of failures."""
+        changed = replace(self.policy, on_store_failure=mode)
+        self.limiter.use(self.limiter.matchers_of([changed]))
+
     async def ask(self, *descriptors: Descriptor) -> Decision:
-        """Ask about some descriptors in one call."""
-        return await self.limiter.decide(Question(self.domain, descriptors))
+        """Ask about some descriptors in one call; alike calls are one question, as at the edge."""
+        question = self._questions.setdefault(descriptors, Question(self.domain, descriptors))
+        return await self.limiter.decide(question)
 
     async def recover(self) -> None:
         """Let the store answer again, and look after it until nothing is left to do."""

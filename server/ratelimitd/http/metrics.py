@@ -28,6 +28,8 @@ _HELP = {
     "decisions": ("verdict", "Calls decided, by verdict."),
     "reloads": ("outcome", "Times that the policy was read again, by outcome."),
     "events": ("kind", "Odd things that callers sent, by kind; each was decided all the same."),
+    "store_failures": ("mode", "Calls that the store did not answer, by on_store_failure."),
+    "store_replay_dropped": ("reason", "Reports and releases that will not count, by reason."),
 }
 _FIGURES = {
     "ready": "Whether this process wants calls.",
@@ -40,6 +42,11 @@ _FIGURES = {
     "store_families": "Counter families in memory: kinds of limit in use.",
     "store_counters": "Counter states in memory; a sliding window's counter may have two.",
     "store_overflow_total": "Charges of new callers that found no room and shared a counter.",
+    "store_up": "Whether the store answers.",
+    "store_breaker_state": "Servers of the store that are given up until they answer again.",
+    "store_standby_counters": "Counter states in memory that stand in for those of the store.",
+    "store_replay_queue": "Reports and releases that wait for the store.",
+    "store_replayed_total": "Reports and releases that were sent again, and taken.",
     "store_unwritten": "Counters that changed since they were last written to the file.",
     "store_write_errors_total": "Writings of the file that failed.",
     "store_refused_total": "Counters that no row of the file can hold.",

@@ -64,6 +64,7 @@ class Replay:
         self._on_drop = on_drop
         self._most = most
         self._items: deque[Item] = deque()
+        self._draining = asyncio.Lock()
         self.waiting = 0
         """Operations in the queue."""
         self.replayed = 0
@@ -99,6 +100,10 @@ class Replay:
 
         Ends early where all of a batch failed: the store is away again.
         """
+        async with self._draining:
+            await self._drain()
+
+    async def _drain(self) -> None:
         left = len(self._items)
         while left > 0 and self._items:
             batch = [self._items.popleft() for _ in range(min(AT_ONCE, left, len(self._items)))]

@@ -15,7 +15,7 @@ from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.stacking import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Limit, Op
@@ -37,28 +37,24 @@ class Standby:
     def __init__(
         self,
         clock: Clock,
-        last_known: Callable[[Sequence[Op]], Taken | None],
         mark: str,
         room: int = ROOM,
     ) -> None:
         """Count by the store's own clock, so that windows are the same.
 
-        `last_known` tells how the operations' counters stood when this process last saw them
-        (`after` of each, at `now`), or None. `mark` is this process's, unguessable.
+        `mark` is this process's, unguessable.
         """
         self._clock = clock
-        self._last_known = last_known
         self._room = room
         self.mark = f"{LOCAL}{mark}."
         """How the ids of leases must begin that are granted here."""
         self._memory = MemoryCounters(clock, room)
-        self._seeded: dict[Identity, tuple[int, int]] = {}
+        self._seeded: dict[Identity, int] = {}  # to the instant of what was known
         self._placeholders: dict[Identity, tuple[Op, int]] = {}
         self._freed: set[tuple[Identity, str]] = set()
 
     async def take(self, ops: Sequence[Op]) -> Taken:
         """See `Counters.take`. Never awaits."""
-        self._seed(ops)
         for op in ops:
             if op.kind == Kind.RELEASE:
                 self._free(op)
@@ -93,18 +89,22 @@ class Standby:
         family = op.counter.family
         return self._memory.tables.get(family) or self._memory.open(family, op.limit)
 
-    def _seed(self, ops: Sequence[Op]) -> None:
-        """Raise counters to what is last known of them, once per news of each."""
-        known = self._last_known(ops)
+    def seed(self, ops: Sequence[Op], known: Taken | None) -> None:
+        """Raise counters to what was last known of them, once per news of each.
+
+        `known`: how the operations' counters stood (`after` of each, at `now`), if anybody knows;
+        other calls may have seen some of them earlier, or later.
+        """
         if known is None:
             return
         now = self._clock()
         for op, standing in zip(ops, known.standings, strict=True):
-            identity, news = identity_of(op), (standing.after, standing.reset_at)
-            if self._seeded.get(identity, (0, news[1])) == news:  # nothing used is no news
+            identity = identity_of(op)
+            before = self._seeded.get(identity)
+            if known.now <= before if before is not None else not standing.after:
                 continue
-            if len(self._seeded) < self._room or identity in self._seeded:
-                self._seeded[identity] = news
+            if before is not None or len(self._seeded) < self._room:
+                self._seeded[identity] = known.now
             if op.limit.algorithm is Algorithm.LEASE:
                 held = self._placeholders.get(identity, (op, 0))[1]
                 self._hold(op, held, standing.after if standing.reset_at > now else 0, now)

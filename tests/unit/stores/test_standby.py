@@ -39,7 +39,7 @@ class Deputy:
         self.clock = ManualClock(START)
         self.store = MemoryCounters(self.clock)
         self.known: Taken | None = None
-        self.standby = Standby(self.clock, lambda _: self.known, "mark", room)
+        self.standby = Standby(self.clock, "mark", room)
 
     def learn(self, *ops: Op) -> None:
         """Do operations in the store, and remember how their counters then stand."""
@@ -49,6 +49,7 @@ class Deputy:
 
     def take(self, *ops: Op) -> Taken:
         """Do operations in what stands in."""
+        self.standby.seed(ops, self.known)
         return at_once(self.standby.take(ops))
 
     def used(self, limit: Limit) -> int:
@@ -106,8 +107,13 @@ def test_news_raise_what_is_counted_here() -> None:
     deputy = Deputy()
     deputy.learn(charge(LIMITS[0], 2))
     deputy.take(charge(LIMITS[0], 3))
+    earlier = deputy.known
+    deputy.clock.advance(1)
     deputy.learn(charge(LIMITS[0], 6))
     assert deputy.used(LIMITS[0]) == 8
+    deputy.take(refund(LIMITS[0], 7))
+    deputy.known = earlier
+    assert deputy.used(LIMITS[0]) == 1, "what another call saw earlier is no news"
 
 
 def test_counts_are_forgotten_when_the_store_is_back() -> None:
