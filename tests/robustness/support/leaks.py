@@ -23,7 +23,8 @@ SPARE: Final = 2
 """Descriptors and tasks that may be more than before: the scrape's own connection, and its call."""
 SETTLED: Final = 5.0
 """Seconds within which everything that belongs to connections that are closed is gone."""
-STEADY, GROWS = "steady", "grows"
+SCRAPED: Final = 60.0
+"""Seconds for a scrape: of a loop that is stopped as well, where that is planted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ async def metrics(limiter: Limiter, *names: str) -> dict[str, float]:
     """Return the sums of metrics' series, from one scrape."""
 
     def scrape() -> str:
-        with urllib.request.urlopen(f"http://{limiter.admin}/metrics", timeout=SETTLED) as answer:
+        with urllib.request.urlopen(f"http://{limiter.admin}/metrics", timeout=SCRAPED) as answer:
             text: str = answer.read().decode()
             return text
 
