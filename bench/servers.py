@@ -65,10 +65,10 @@ def free_port() -> int:
         return port
 
 
-def ratelimitd(transport: str, store: str = "memory") -> list[str]:
-    """Return the command of the product with the measured tier."""
+def ratelimitd(transport: str, store: str = "memory", policy: Path = _POLICY) -> list[str]:
+    """Return the command of the product, by default with the measured tier."""
     free = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-    chosen = ("--transport", transport, "--store", store, "--policy", str(_POLICY))
+    chosen = ("--transport", transport, "--store", store, "--policy", str(policy))
     # pyvoy brings an Envoy of its own, which cannot stand beside the one of the tests.
     python = _PYVOY if transport == "pyvoy" else sys.executable
     return [str(python), "-m", "ratelimitd", "serve", *free, *chosen]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import collections
 import itertools
+import math
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,23 +28,35 @@ async def crowd(
 
 
 async def crowd_until(
-    address: str, stop: asyncio.Event, *, callers: int, key: Callable[[int], str]
+    address: str,
+    stop: asyncio.Event,
+    *,
+    callers: int,
+    key: Callable[[int], str],
+    rate: float = math.inf,
 ) -> Statuses:
-    """Send requests from `callers` connections until `stop` is set."""
+    """Send requests from `callers` connections until `stop` is set, at most `rate` a second."""
     numbers = itertools.takewhile(lambda _: not stop.is_set(), itertools.count())
-    return await _crowd(address, callers, numbers, key)
+    return await _crowd(address, callers, numbers, key, rate)
 
 
 async def _crowd(
-    address: str, callers: int, numbers: Iterator[int], key: Callable[[int], str]
+    address: str,
+    callers: int,
+    numbers: Iterator[int],
+    key: Callable[[int], str],
+    rate: float = math.inf,
 ) -> Statuses:
     host, _, port = address.rpartition(":")
     seen = Statuses()
+    began = time.monotonic()
 
     async def caller() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
             for number in numbers:
+                if (early := began + number / rate - time.monotonic()) > 0:
+                    await asyncio.sleep(early)
                 writer.write(_request(key(number)))
                 seen[await _status(reader)] += 1
         finally:

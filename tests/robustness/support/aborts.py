@@ -16,6 +16,7 @@ from tests.robustness.outcomes import KEPT, LOST
 if TYPE_CHECKING:
     from collections import Counter
 
+    from tests.e2e.support.deployment import Config
     from tests.e2e.support.edge import Edge
 
 RATE: Final = 500
@@ -28,6 +29,7 @@ _REQUEST: Final = (
     b"authorization: Bearer gone\r\ncontent-length: 0\r\n\r\n"
 )
 _CLUSTER: Final = "cluster.limiter."
+_LOSSES: Final = ("upstream_cx_destroy_remote", "upstream_cx_destroy_local_with_active_rq")
 POLICY: Final = """
 domain: agent-api
 subject: {entry: api_key, scheme: bearer, default_tier: free}
@@ -44,7 +46,9 @@ class Storm:
     resets: int
     """Calls to the limiter that Envoy took back."""
     closed: int
-    """Connections to the limiter that ended."""
+    """Connections that the limiter ended, or that ended under calls."""
+    retired: int
+    """Connections that Envoy ended itself, after the calls that it gives to one."""
     errors: int
     """Calls that failed, and requests that passed unlimited by it."""
     served: int
@@ -84,11 +88,27 @@ async def _counts(edge: Edge) -> Counter[str]:
     return await edge.envoy.stats(r"^cluster\.(limiter\.upstream|agent_api\.ratelimit)")
 
 
-async def storm(transport: str, program: str, seconds: float, *, aborting: bool = True) -> Storm:
+def unbounded_config() -> Config:
+    """Envoy's configuration as it would be without us: a connection has as many calls as come."""
+    config = patient_config()
+    clusters = config["static_resources"]["clusters"]
+    (limiter,) = (each for each in clusters if each["name"] == "limiter")
+    (options,) = limiter["typed_extension_protocol_options"].values()
+    del options["common_http_protocol_options"]
+    return config
+
+
+async def storm(
+    transport: str,
+    program: str,
+    seconds: float,
+    *,
+    aborting: bool = True,
+    config: Config | None = None,
+) -> Storm:
     """Run a limiter behind Envoy and let clients go away, or for comparison do not."""
-    async with deploy(
-        POLICY, transport=transport, program=program, config=patient_config()
-    ) as deployment:
+    config = config or patient_config()
+    async with deploy(POLICY, transport=transport, program=program, config=config) as deployment:
         edge = deployment.edge
         stop, seen, aborts = asyncio.Event(), Statuses(), 0
         crowd = asyncio.ensure_future(
@@ -107,7 +127,8 @@ async def storm(transport: str, program: str, seconds: float, *, aborting: bool 
         return Storm(
             aborts=aborts,
             resets=after[f"{_CLUSTER}upstream_rq_tx_reset"],
-            closed=after[f"{_CLUSTER}upstream_cx_destroy"],
+            closed=sum(after[_CLUSTER + name] for name in _LOSSES),
+            retired=after[f"{_CLUSTER}upstream_cx_max_requests"],
             errors=after["cluster.agent_api.ratelimit.error"],
             served=seen.total(),
             odd=seen.total() - seen[200],

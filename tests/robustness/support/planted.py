@@ -160,6 +160,13 @@ def _set_options(*names: str) -> None:
     )
 
 
+def _gone_at_once() -> None:
+    """Take all manners from the end, and leave it calls to cut."""
+    _health_not_drained()
+    _goaway_without_waiting()
+    _decisions(lambda: asyncio.sleep(0.05))()
+
+
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     "a test service": _test_service,
     "3 ms a decision": _decisions(lambda: asyncio.sleep(0.003)),  # a store behind a network
@@ -172,4 +179,5 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
     "no header bound": _no_header_bound,
     "health not drained": _health_not_drained,
     "GOAWAY without waiting": _goaway_without_waiting,
+    "gone at once": _gone_at_once,
 }
