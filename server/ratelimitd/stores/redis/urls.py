@@ -41,7 +41,8 @@ _KINDS: dict[str, Kind] = {
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _SENTINEL = ("sentinel_username", "sentinel_password")
 _GENERAL = ("db", "username", "password")
-_PASSWORDS = re.compile(r"((?:^|&)[^&=]*pass[^&=]*=)[^&]*", re.IGNORECASE)
+_PASSWORDS = re.compile(r"((?:^|&)(?!(?:db|(?:sentinel_)?username|ssl_\w+)=)[^&=]*=)[^&]*")
+"""Values of options but for those that are known to be no passwords."""
 _SHOWN = rf"\g<1>{HIDDEN}"
 _NO_PORT = re.compile(r":(?![\d,/]|$)(?![^\[]*\])[^,]*")
 """What stands for a port and is none: a password whose host was forgotten."""
