@@ -83,9 +83,8 @@ class Ledger:
             verdict = await submit(slot, package)
             self.heard[tag] = verdict
             if call is not None:
-                self._learn(
-                    client, [op for op in call.ops if slot_of(counters, op) == slot], verdict
-                )
+                there = [op for op in call.ops if slot_of(counters, op) == slot]
+                self._learn(client, there, verdict)
             return verdict
 
         def owing(slot: int, ops: Sequence[Op], taken: Taken) -> Taken:
