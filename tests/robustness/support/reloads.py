@@ -37,7 +37,8 @@ class Lag:
     p999: float
     loop_max: float
     loop_p999: float
-    failures: int
+    failures: object
+    """Of the caller; false where there were none."""
 
 
 def written() -> str:
