@@ -20,10 +20,11 @@ ROWS = {
     "as shipped": (AS_SHIPPED, 1_000_000),
     "3 ms a decision": (planted.program("3 ms a decision"), 500_000),
 }
-MOST = 1 << 10
-"""KiB for 100,000 calls, of which 10,000 are cancelled: 100 bytes for each that is.
+MOST = {"h2corn": 1 << 10, "grpcio": 8 << 10, "pyvoy": 1 << 10}
+"""KiB for 100,000 calls, of which 10,000 are cancelled.
 
-The planted leak of tests/robustness/test_leaks.py takes a hundred times as much.
+grpcio keeps something of each that is: 125 bytes as shipped; more, by grpc#43360, of calls under
+way. The planted leak of tests/robustness/test_leaks.py takes 100 MiB.
 """
 
 
@@ -39,4 +40,4 @@ async def test_a_million_calls_leave_nothing_behind(transport: str, row: str) ->
     assert found.tally.calls == calls
     assert found.tally.answered <= found.decided <= calls
     assert not found.left, found
-    assert found.slope < MOST, found
+    assert found.slope < MOST[transport], found
