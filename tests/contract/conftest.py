@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +13,14 @@ from tests.support.redis.sentinel import Watched, sentinel
 from tests.support.redis.server import Server
 from tests.support.stores import STORES, redis_opener
 
+if TYPE_CHECKING:
+    from tests.support.redis.cluster import Cluster
+
 SERVERS = ("redis", "valkey", "sentinel")
 """Stores that are a server: one alone of that name, or one that Sentinels watch."""
+CLUSTER = "cluster"
+"""Three servers that share the slots. Their bound on invented counters is one for each bucket, of
+which there is one here: the promises about it are exact."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +37,7 @@ def sentinel_server(shared_sentinels: Watched) -> Server:
     return shared_sentinels.primary
 
 
-@pytest.fixture(params=sorted((*STORES, *SERVERS)))
+@pytest.fixture(params=sorted((*STORES, *SERVERS, CLUSTER)))
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """A fresh store of each kind at the beginning of 2022, which can open more of its kind."""
     server: Server | None = None
@@ -39,22 +46,29 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = server.url if server else ""
     if request.param == "sentinel":
         url = request.getfixturevalue("shared_sentinels").url
-    opener = redis_opener(url) if server else STORES[request.param]
+    several: Cluster | None = None
+    if request.param == CLUSTER:
+        several = request.getfixturevalue("redis_cluster")
+    if several:
+        opener = redis_opener(several.url, buckets=1)
+    else:
+        opener = redis_opener(url) if server else STORES[request.param]
     opened: list[Counters] = []
 
     async def make(clock: Clock, room: int) -> Counters:
         folder = tmp_path / str(len(opened))
         folder.mkdir()
-        if server:
-            server.flush()
+        for shared in (server, several):
+            if shared:
+                shared.flush()
         opened.append(await opener(clock, room, folder))
         return opened[-1]
 
     yield await Bench.open(make)
     for counters in opened:
         await counters.close()
-    if server:
-        assert_all_expire(server)
+    for node in [server] if server else several.nodes if several else ():
+        assert_all_expire(node)
 
 
 def assert_all_expire(server: Server) -> None:
