@@ -20,6 +20,7 @@ def config(log_format: str = "text") -> dict[str, Any]:
         admin="/run/admin",
         module="/lib/_pyvoy.so",
         application="a:b",
+        paths=("/a.B/C", "/d.E/F"),
         log_format=log_format,
     )
 
@@ -71,3 +72,13 @@ def test_envoys_log_lines_look_like_ours(style: str, kind: str) -> None:
     found = config(style)["application_log_config"]["log_format"]
     assert list(found) == [kind]
     assert "%j" in str(found[kind])
+
+
+def test_only_served_methods_reach_python() -> None:
+    """Whatever else is asked for is refused before, by exact paths."""
+    refusal, application = manager()["http_filters"]
+    policy = refusal["typed_config"]["rules"]["policies"]["paths"]
+    (permission,) = policy["permissions"]
+    served = [each["url_path"]["path"] for each in permission["not_rule"]["or_rules"]["rules"]]
+    assert served == [{"exact": "/a.B/C"}, {"exact": "/d.E/F"}]
+    assert application["name"] == "pyvoy"

@@ -69,7 +69,7 @@ def of_grpcio() -> list[str]:
 def of_pyvoy() -> list[str]:
     """Return pyvoy's column."""
     names = dict.fromkeys(("admin", "module", "application"), "x")
-    config: Any = bootstrap([Address("127.0.0.1", 0)], **names, log_format="text", tls={})
+    config: Any = bootstrap([Address("127.0.0.1", 0)], **names, paths=(), log_format="text", tls={})
     (monitor,) = config["overload_manager"]["resource_monitors"]
     (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
     http = chain["filters"][0]["typed_config"]

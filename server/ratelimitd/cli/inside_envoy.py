@@ -44,6 +44,7 @@ def become(
 
     `worker`, where there are several: the index of this one, and the descriptor of its socket.
     """
+    from ratelimitd.rpc import served
     from ratelimitd.transports import pyvoy_launch
 
     parts = pyvoy_launch.find_parts()
@@ -55,6 +56,7 @@ def become(
             os.environ,
             folder=folder,
             application=APPLICATION,
+            paths=served.paths(),
             log_format=log_format,
         )
         admin = str(folder / pyvoy_launch.ADMIN)

@@ -15,7 +15,7 @@ from ratelimitd.transports.ports import FIELDS, HEADERS
 from ratelimitd.transports.pyvoy_tls import HANDSHAKE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ratelimitd.settings import Address
 
@@ -46,14 +46,16 @@ def bootstrap(
     admin: str,
     module: str,
     application: str,
+    paths: Iterable[str],
     log_format: str,
     tls: Config | None = None,
 ) -> Config:
     """Return the whole configuration, ready for Envoy's `--config-yaml`.
 
     `admin` is the path of a unix socket, `module` pyvoy's library, `application` what pyvoy loads,
-    `tls` the listeners' transport socket; None for plaintext.
+    `paths` those of its methods, `tls` the listeners' transport socket; None for plaintext.
     """
+    filters = [_unknown(paths), _application(module, application)]
     return {
         "admin": {
             "address": {"pipe": {"path": admin, "mode": 0o600}},
@@ -61,24 +63,23 @@ def bootstrap(
         },
         "application_log_config": {"log_format": _log_format(log_format)},
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": _runtime()}]},
-        "overload_manager": {
-            "resource_monitors": [
-                _typed(
-                    "envoy.resource_monitors.global_downstream_max_connections",
-                    "envoy.extensions.resource_monitors.downstream_connections.v3"
-                    ".DownstreamConnectionsConfig",
-                    max_active_downstream_connections=CONNECTIONS,
-                )
-            ]
-        },
+        "overload_manager": {"resource_monitors": [_connections()]},
         "node": {"id": "ratelimitd", "cluster": "ratelimitd"},  # it takes no secrets without
-        "static_resources": {"listeners": [_listener(addresses, module, application, tls)]},
+        "static_resources": {"listeners": [_listener(addresses, filters, tls)]},
         "stats_config": {
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"prefix": f"http.{STAT_PREFIX}.downstream_"}]}
             }
         },
     }
+
+
+def _connections() -> Config:
+    return _typed(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=CONNECTIONS,
+    )
 
 
 def _log_format(style: str) -> Config:
@@ -97,9 +98,7 @@ def _runtime() -> Config:
     }
 
 
-def _listener(
-    addresses: Sequence[Address], module: str, application: str, tls: Config | None
-) -> Config:
+def _listener(addresses: Sequence[Address], filters: list[Config], tls: Config | None) -> Config:
     """Return one listener for all addresses: each listener would load an application of its own."""
     first, *others = [{"address": address_message(address)} for address in addresses]
     return {
@@ -108,7 +107,7 @@ def _listener(
         "additional_addresses": others,
         "enable_reuse_port": False,  # or two processes would share a port without a complaint
         "per_connection_buffer_limit_bytes": 64 << 10,
-        "filter_chains": [_filter_chain(module, application) | _secured(tls)],
+        "filter_chains": [_filter_chain(filters) | _secured(tls)],
     }
 
 
@@ -125,7 +124,7 @@ def _secured(tls: Config | None) -> Config:
     return {"transport_socket": tls, "transport_socket_connect_timeout": f"{HANDSHAKE}s"}
 
 
-def _filter_chain(module: str, application: str) -> Config:
+def _filter_chain(filters: list[Config]) -> Config:
     """Return what happens to a connection."""
     manager = _typed(
         "envoy.filters.network.http_connection_manager",
@@ -145,7 +144,7 @@ def _filter_chain(module: str, application: str) -> Config:
         delayed_close_timeout="1s",
         generate_request_id=False,
         server_header_transformation="PASS_THROUGH",
-        http_filters=[_undecodable(), _application(module, application)],
+        http_filters=filters,
         local_reply_config={"mappers": [_as_unknown()]},
         route_config=_routes(),
     )
@@ -162,13 +161,14 @@ def _http2() -> Config:
     }
 
 
-def _undecodable() -> Config:
-    """Return the refusal of paths with `%`.
+def _unknown(paths: Iterable[str]) -> Config:
+    """Return the refusal of all other paths, before they cost Python anything.
 
-    No method has one, and pyvoy never answers a path that is no UTF-8 once it is decoded.
+    Those with `%` among them: pyvoy never answers a path that is no UTF-8 once it is decoded.
     """
+    served = [{"url_path": {"path": {"exact": path}}} for path in paths]
     policy = {
-        "permissions": [{"url_path": {"path": {"contains": "%"}}}],
+        "permissions": [{"not_rule": {"or_rules": {"rules": served}}}],
         "principals": [{"any": True}],
     }
     return _typed(
@@ -181,7 +181,11 @@ def _undecodable() -> Config:
 def _as_unknown() -> Config:
     """Return the answer to a refused path: 404, which is UNIMPLEMENTED to a gRPC client."""
     code = {"op": "EQ", "value": {"default_value": 403, "runtime_key": "unused"}}
-    return {"filter": {"status_code_filter": {"comparison": code}}, "status_code": 404}
+    return {
+        "filter": {"status_code_filter": {"comparison": code}},
+        "status_code": 404,
+        "body": {"inline_string": "unknown method"},
+    }
 
 
 def _application(module: str, application: str) -> Config:

@@ -23,7 +23,7 @@ from ratelimitd.transports.pyvoy_config import LISTENING, Config, bootstrap
 from ratelimitd.transports.sockets import refuse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ratelimitd.settings import Address, Settings
     from ratelimitd.tls import Tls
@@ -102,10 +102,12 @@ def launch(
     *,
     folder: Path,
     application: str,
+    paths: Iterable[str],
     log_format: str,
 ) -> Launch:
     """Return the command that serves `application`. Raises `SettingsError`.
 
+    Calls of other methods than those at `paths` never reach it.
     `folder` is for this Envoy only: for the socket `ADMIN`, and the secrets that it is sent.
     """
     config = bootstrap(
@@ -113,6 +115,7 @@ def launch(
         admin=str(folder / ADMIN),
         module=str(parts.module),
         application=application,
+        paths=paths,
         log_format=log_format,
         tls=None if settings.tls is None else _tls(settings.tls, folder),
     )

@@ -92,18 +92,21 @@ async def _sleeping_call(_: Any, __: Any) -> Any:  # noqa: ANN401
     await asyncio.Event().wait()
 
 
-def register(handlers: Handlers) -> None:
-    """Add the service to a limiter's."""
-    handlers.services[SERVICE] = {
-        name: Method(behavior, request.FromString, _serialize, False, False)
-        for name, behavior, request in (
-            ("EmptyCall", _empty_call, Empty),
-            ("UnaryCall", _unary_call, SimpleRequest),
-            ("SleepingCall", _sleeping_call, SimpleRequest),
-        )
-    }
-
-
 def _serialize(answer: Any) -> bytes:  # noqa: ANN401
     written: bytes = answer.SerializeToString()
     return written
+
+
+METHODS: Final = {
+    name: Method(behavior, request.FromString, _serialize, False, False)
+    for name, behavior, request in (
+        ("EmptyCall", _empty_call, Empty),
+        ("UnaryCall", _unary_call, SimpleRequest),
+        ("SleepingCall", _sleeping_call, SimpleRequest),
+    )
+}
+
+
+def register(handlers: Handlers) -> None:
+    """Add the service to a limiter's."""
+    handlers.services[SERVICE] = METHODS
