@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.support.limiter import Limiter, run_limiter
 from tests.robustness.outcomes import TRANSPORTS
+from tests.robustness.support.flooder import Flooder, run_flooder
 from tests.robustness.support.watched import POLICY, Bystander, bystander
 
 if TYPE_CHECKING:
@@ -33,3 +34,10 @@ async def someone(limiter: Limiter) -> AsyncIterator[Bystander]:
     """Somebody who behaves."""
     async with bystander(limiter.address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def flooder() -> AsyncIterator[Flooder]:
+    """Somebody who does not."""
+    async with run_flooder() as process:
+        yield process

@@ -49,6 +49,7 @@ FLOODS: Final[Table] = {
     "header bomb": (CUT, CUT, CUT),
     "unknown frames": (OPEN, OPEN, OPEN),  # RFC 9113 wants them ignored
     "goaway": (CUT, OPEN, OPEN),
+    "malformed peers": (CUT, CUT, CUT),  # one after another: see `MALFORMED`
 }
 OVERLOADS: Final = frozenset(
     {"unknown methods", "unknown methods, unread", "rapid reset", "made you reset"}

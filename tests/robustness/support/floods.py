@@ -1,4 +1,7 @@
-"""What a peer can send without end: each flood is a beginning and units that never stop."""
+"""What a peer can send without end: each flood is a beginning and units that never stop.
+
+Or connections that never stop, each with one unit.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.robustness.support import frames
 from tests.robustness.support.frames import END_HEADERS, END_STREAM, frame, headers, number
+from tests.robustness.support.malformed import MALFORMED
 from tests.rpc.support.raw_http2 import grpc_headers
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ UNKNOWN: Final = frames.block(grpc_headers("/no.Service/Method"))
 COOKIE: Final = 4_000
 """Bytes of a field that stands in the table once, and is named by one byte ever after."""
 REFERENCES: Final = 4_000
+_AT_ONCE: Final = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,10 +34,13 @@ class Flood:
     begin: bytes = b""
     reads: bool = True
     """Whether the peer reads what comes back."""
+    apart: bool = False
+    """Each unit, whole with its beginning, goes on a connection of its own."""
 
 
-def _always(unit: bytes) -> Callable[[], Iterator[bytes]]:
-    return lambda: itertools.repeat(unit)
+def _always(unit: bytes, *, begin: bytes = b"", reads: bool = True) -> Flood:
+    """Return the flood of one small frame, some at a time so that it costs little to make."""
+    return Flood(lambda: itertools.repeat(unit * _AT_ONCE), _AT_ONCE, begin, reads)
 
 
 def _streams(make: Callable[[int], bytes]) -> Callable[[], Iterator[bytes]]:
@@ -56,19 +64,20 @@ def _length(value: int) -> bytes:
 
 
 _WITHOUT_END: Final = headers(1, flags=0)
+_BURST: Final = frame(frames.SETTINGS) * 4_000
+"""At once: Envoy bounds what it has yet to acknowledge, which of an even flood is nothing."""
+_CONTINUATION: Final = frame(frames.CONTINUATION, 0, 1, b"\x00\x01x\x01y" * 100)
 FLOODS: Final[dict[str, Flood]] = {
-    "ping": Flood(_always(frame(frames.PING, payload=bytes(8)))),
-    "ping, unread": Flood(_always(frame(frames.PING, payload=bytes(8))), reads=False),
-    "settings": Flood(_always(frame(frames.SETTINGS))),
-    "settings, unread": Flood(_always(frame(frames.SETTINGS)), reads=False),
+    "ping": _always(frame(frames.PING, payload=bytes(8))),
+    "ping, unread": _always(frame(frames.PING, payload=bytes(8)), reads=False),
+    "settings": _always(frame(frames.SETTINGS), begin=_BURST),
+    "settings, unread": _always(frame(frames.SETTINGS), begin=_BURST, reads=False),
     "priority": Flood(_streams(lambda s: frame(frames.PRIORITY, 0, s, number(0) + b"\1"))),
-    "window update": Flood(_always(frame(frames.WINDOW, payload=number(1)))),
-    "empty data": Flood(_always(frame(frames.DATA, 0, 1)), begin=headers(1)),
+    "window update": _always(frame(frames.WINDOW, payload=number(1))),
+    "empty data": _always(frame(frames.DATA, 0, 1), begin=headers(1)),
     "empty headers": Flood(_streams(lambda s: headers(s, b"", END_HEADERS | END_STREAM))),
-    "empty continuation": Flood(_always(frame(frames.CONTINUATION, 0, 1)), begin=_WITHOUT_END),
-    "continuation": Flood(
-        _always(frame(frames.CONTINUATION, 0, 1, b"\x00\x01x\x01y" * 100)), begin=_WITHOUT_END
-    ),
+    "empty continuation": _always(frame(frames.CONTINUATION, 0, 1), begin=_WITHOUT_END),
+    "continuation": Flood(lambda: itertools.repeat(_CONTINUATION), begin=_WITHOUT_END),
     "rapid reset": Flood(
         _streams(lambda s: headers(s) + frame(frames.RST, 0, s, number(8))), frames=2
     ),
@@ -81,6 +90,7 @@ FLOODS: Final[dict[str, Flood]] = {
         _streams(lambda s: headers(s, UNKNOWN, END_HEADERS | END_STREAM)), reads=False
     ),
     "header bomb": Flood(_streams(lambda s: headers(s, _bomb(), END_HEADERS | END_STREAM))),
-    "unknown frames": Flood(_always(frame(0xFA, payload=b"whatever"))),
-    "goaway": Flood(_always(frame(frames.GOAWAY, payload=bytes(8)))),
+    "unknown frames": _always(frame(0xFA, payload=b"whatever")),
+    "goaway": _always(frame(frames.GOAWAY, payload=bytes(8))),
+    "malformed peers": Flood(lambda: itertools.cycle(MALFORMED.values()), apart=True),
 }

@@ -12,6 +12,8 @@ from tests.rpc.support.raw_http2 import Pairs, grpc_headers
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
+HEAD: Final = 9
+"""Bytes before a payload."""
 ACK: Final = 1
 END_STREAM: Final = 1
 END_HEADERS: Final = 4

@@ -27,6 +27,8 @@ tiers: {plain: {requests: [1000M/hour]}}
 """
 QUESTION: Final = one("api_key=a").SerializeToString()
 PATIENCE: Final = 10.0
+PACE: Final = 0.002
+"""Seconds from one call of a bystander to its next: who calls without a pause fills a core."""
 
 
 def cpu(pid: int) -> float:
@@ -55,7 +57,13 @@ class Bystander:
 
     call: Any
     latencies: list[float] = dataclasses.field(default_factory=list)
-    failures: int = 0
+    failed: list[str] = dataclasses.field(default_factory=list)
+    """How calls failed, if any did."""
+
+    @property
+    def failures(self) -> int:
+        """How many calls failed."""
+        return len(self.failed)
 
     async def run(self) -> None:
         """Call until cancelled."""
@@ -63,11 +71,12 @@ class Bystander:
             began = time.perf_counter()
             try:
                 await self.call(QUESTION, timeout=PATIENCE)
-            except grpc.aio.AioRpcError:
-                self.failures += 1
+            except grpc.aio.AioRpcError as error:
+                self.failed.append(f"{error.code().name}: {error.details()}")
                 await asyncio.sleep(0.01)
             finally:  # the last call counts too: it may be all that there was
                 self.latencies.append(time.perf_counter() - began)
+            await asyncio.sleep(max(0.0, began + PACE - time.perf_counter()))
 
     @contextlib.asynccontextmanager
     async def calling(self) -> AsyncIterator[list[float]]:
@@ -95,7 +104,7 @@ async def bystander(address: str) -> AsyncIterator[Bystander]:
 
 @dataclasses.dataclass(slots=True)
 class Watch:
-    """Measures a block of attack beside a quiet one."""
+    """Measures a block of attack beside one without."""
 
     limiter: Limiter
     someone: Bystander
@@ -108,11 +117,12 @@ class Watch:
     """KiB of its memory."""
     _a_call: float = 0.0
 
-    async def rest(self, seconds: float) -> None:
-        """Let the bystander call alone."""
+    @contextlib.asynccontextmanager
+    async def control(self) -> AsyncIterator[None]:
+        """Let the bystander call while the block leaves the limiter alone."""
         before = cpu(self.limiter.process.pid)
         async with self.someone.calling() as self.quiet:
-            await asyncio.sleep(seconds)
+            yield
         self._a_call = (cpu(self.limiter.process.pid) - before) / len(self.quiet)
 
     @contextlib.asynccontextmanager
