@@ -38,6 +38,17 @@ class Audit:
             for tag in ledger.calls[name].slots[slot]
         }
 
+        self._counts = {deed.tag for _, deed in self._deeds if self._gives(deed)}
+
+    def _gives(self, deed: Deed) -> bool:
+        """Say whether a deed counts by itself: also a give-back whose charge a failover lost."""
+        identity = self._book.back.get(deed.tag)
+        if identity is None:
+            return True
+        name, slot = self._book.debts[identity]
+        tags = self._book.calls[name].slots[slot]
+        return any(self._by_tag[tag].lost for tag in tags if tag in self._by_tag)
+
     def faults(self) -> Iterator[str]:
         """Yield everything that is wrong."""
         yield from self._book.faults
@@ -146,7 +157,7 @@ class Audit:
                 more[act.key] += act.hits
         for _, deed in self._deeds:
             for act in deed.acts:
-                if act.kind == Kind.REFUND and deed.tag not in self._book.back:
+                if act.kind == Kind.REFUND and deed.tag in self._counts:
                     more[act.key] += act.hits
         for key, hits in admitted.items():
             if hits > amounts[key] + more[key]:
@@ -196,7 +207,7 @@ class Audit:
                         act.kind == Kind.CHARGE and deed.status == PASSED and not undone
                     ):
                         clean[act.key] += act.hits
-                    elif act.kind == Kind.REFUND and deed.tag not in self._book.back:
+                    elif act.kind == Kind.REFUND and deed.tag in self._counts:
                         clean[act.key] = max(0, clean[act.key] - act.hits)
             for key, value in server.keys.live().items():
                 if isinstance(value, int) and b":id:" not in key and value != clean[key]:
