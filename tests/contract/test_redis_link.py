@@ -12,9 +12,12 @@ from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreNotAskedError, StoreTimeoutError, StoreUnavailableError
 from ratelimitd.stores.redis import link as linking
 from ratelimitd.stores.redis.connection import MOST_UNSENT
+from ratelimitd.stores.redis.counters import RedisCounters
+from ratelimitd.stores.redis.opening import servers_of
+from tests.support.ops import MONTHLY, charge, fixed
 from tests.support.redis.proxy import Proxy
 from tests.support.redis.server import Server
-from tests.support.replies import Replies, asked, command, linked, until
+from tests.support.replies import PATIENT, Replies, asked, command, linked, until
 
 HASTY = 0.05
 
@@ -173,3 +176,23 @@ class TestBounds:
     async def test_the_bound_on_commands_is_above_what_batches_need(self) -> None:
         """Two batches under way for each bucket of a cluster."""
         assert linking.MOST_UNANSWERED >= 2 * 1024
+
+
+class TestCallers:
+    async def test_who_goes_away_costs_nothing(self, any_server: Server) -> None:
+        """Cancelled callers end no command and no connection, and take nobody's reply."""
+        servers = servers_of(any_server.url, PATIENT)
+        counters = RedisCounters(servers)
+        await counters.start()
+        ops = [[charge(fixed(1000, MONTHLY), who=str(number))] for number in range(20)]
+        for _ in range(10):
+            tasks = [asyncio.create_task(counters.take(each)) for each in ops]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0)
+            for task in tasks[::2]:
+                task.cancel()
+            done = await asyncio.gather(*tasks[1::2])
+            assert all(taken.passed for taken in done)
+        used = [(await counters.take(each)).standings[0].before for each in ops]
+        assert used[1::2] == [10] * 10
+        assert [link.connects for link in servers.nodes] == [1]
+        await counters.close()

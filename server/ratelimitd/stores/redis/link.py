@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ratelimitd.clock import steady_ns
@@ -25,12 +26,14 @@ from ratelimitd.errors import (
 from ratelimitd.stores.redis.connection import MOST_UNSENT, is_read_only
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from ratelimitd.stores.redis.connection import Connection, Reply
 
-    OnReply = Callable[[object], None]
     Connect = Callable[[], Awaitable[Connection]]
+
+OnReply = Callable[[object], None]
+"""Takes a reply, or the `StoreError` in its place."""
 
 _LOG = logging.getLogger("ratelimitd.store")
 

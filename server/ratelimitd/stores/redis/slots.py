@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ratelimitd.stores.redis.link import Link
     from ratelimitd.stores.redis.urls import Target
 
-    Address = tuple[str, int]
-    Ranges = dict[Address, list[tuple[int, int]]]
+Address = tuple[str, int]
+Ranges = dict[Address, list[tuple[int, int]]]
+"""Each primary's slots: the first and the last of each range."""
 
 SLOTS = 16_384
 _QUESTION = ("CLUSTER", "SLOTS")
