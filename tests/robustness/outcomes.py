@@ -51,6 +51,12 @@ FLOODS: Final[Table] = {
     "goaway": (CUT, OPEN, OPEN),
     "malformed peers": (CUT, CUT, CUT),  # one after another: see `MALFORMED`
 }
+BESIDE: Final = 3.0
+"""How many times as long a bystander's p99 may get: the same calls beside a flood of a sink are 1.
+
+`make soak` asserts it; here the bounds are wide."""
+SLOWED: Final[dict[tuple[str, str], float]] = {}
+"""Rows that take longer than that, with what they take at the most."""
 OVERLOADS: Final = frozenset(
     {"unknown methods", "unknown methods, unread", "rapid reset", "made you reset"}
 )

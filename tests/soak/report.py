@@ -29,10 +29,13 @@ asserts on every transport, each a process of its own. Nothing is skipped. Measu
 """
 FLOODS: Final = """
 ## Floods
-One peer sends up to 1 MB/s. *Cut*: the server ended the connection; *open*: it was borne. Then the
-limiter's CPU a frame, what its memory grew by, and the p99 of a bystander's calls beside the flood
-as a multiple of its p99 just before (bystander and flood share the machine's cores with the
-limiter; under 3 is the aim).
+One peer sends 1 MB/s evenly, in steps of 2 ms, from a process of its own; whoever is cut off comes
+back. *Cut*: the server ended the connection; *open*: it was borne. Then the limiter's CPU a frame,
+what its memory grew by, how fast it took the flood, and the p99 of a bystander's calls beside it
+(500 a second on a connection of its own) as a multiple of the control's: the same flood sent to a
+sink beside the bystander's calls, because all of them share the machine's two cores. Median of
+{rounds} rounds of {calls:,} calls or more; at most ×{most:g} is asserted of all rows but those
+that `SLOWED` has.
 
 Reference: Envoy's own 53 flood tests, all of which end in a closed connection; h2corn measured
 before we bounded it: 0.5 to 3.4 µs a frame, up to 68 KiB, never closed but for rapid resets.
@@ -89,7 +92,7 @@ def flood(figures: Figures) -> str:
     """Return a cell."""
     return (
         f"{figures.ending}, {figures.cpu_us:.1f} µs, {figures.grown:+,} KiB, "
-        f"×{figures.beside / figures.quiet:.1f} ({figures.beside * 1e3:.1f} ms)"
+        f"{figures.rate / 1e6:.1f} MB/s, ×{figures.ratio:.1f} ({figures.beside * 1e3:.1f} ms)"
     )
 
 
@@ -177,7 +180,11 @@ def write(
     }
     parts = (
         HEAD.format(machine=machine.describe()),
-        FLOODS,
+        FLOODS.format(
+            rounds=min(len(f.rounds) for each in floods.values() for f in each.values()),
+            calls=min(f.calls for each in floods.values() for f in each.values()),
+            most=outcomes.BESIDE,
+        ),
         "\n",
         table("flood", {row: [flood(each[t]) for t in TRANSPORTS] for row, each in floods.items()}),
         ABORTS.format(rate=rate),

@@ -77,6 +77,11 @@ class Figures:
         return statistics.median(each.beside / each.control for each in self.rounds)
 
     @property
+    def calls(self) -> int:
+        """Of the bystander in a round beside the flood, at the least."""
+        return min(each.calls for each in self.rounds)
+
+    @property
     def failures(self) -> list[str]:
         """How calls of the bystander failed."""
         return [failure for each in self.rounds for failure in each.failures]
