@@ -196,13 +196,20 @@ ENVOY: Final[dict[str, str]] = {
     "ok with headers": "200, headers; ok 1",
     "over limit with headers": "429, headers; over_limit 1",
     "over limit, then ok": "200, headers; ok 1",
+    "ok without headers": "200; ok 1",
+    "over limit without headers": "429; over_limit 1",
+    "ok, Envoy's headers": "200, Envoy's headers; ok 1",
+    "over limit, Envoy's headers": ("429, Envoy's headers, x-envoy-ratelimited; over_limit 1"),
     "error": "200; error 1, passed 1",
-    "timeout": "200; error 1, passed 1",
     "error, failure_mode_deny": "500; error 1",
+    "timeout": "200; error 1, passed 1",
+    "timeout, failure_mode_deny": "500; error 1",
     "immediate disconnect": "200; error 1, passed 1",
+    "immediate disconnect, failure_mode_deny": "500; error 1",
     "failed connect": "200; error 1, passed 1",
+    "failed connect, failure_mode_deny": "500; error 1",
 }
-"""A request's status, whether the limiter's headers were on it, and how its call was counted."""
+"""A request's status, whose headers were on it, and how its call was counted."""
 
 DEPLOYS: Final[Table] = {
     "two limiters, restarted in turn": (KEPT, KEPT, KEPT),

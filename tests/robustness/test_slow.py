@@ -5,26 +5,23 @@ For as long as the shorter bounds (5 s); `make soak` waits for the longer ones (
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.support.waiting import wait_until
+import pytest
+
 from tests.robustness import outcomes
-from tests.robustness.support.peer import connected
+from tests.robustness.support.crowds import CROWDS, HANGING, gather
 from tests.robustness.support.slow import SLOW, wrong_waits
-from tests.robustness.support.watched import Watch, p99
 
 if TYPE_CHECKING:
     from tests.e2e.support.limiter import Limiter
     from tests.robustness.support.watched import Bystander
 
 MOST = 7.5
-PEERS = 300
+PEERS, HELD = 300, 1.2
 LARGEST = 100
 """KiB of memory that a connection may cost."""
-KEPT = 0.25
+KEPT = 1.0
 """Seconds: a bystander's p99 on a busy machine."""
 
 
@@ -34,28 +31,14 @@ async def test_slow_peers_are_cut_off_when_the_table_says() -> None:
     assert await wrong_waits(MOST) == {}
 
 
-def _descriptors(limiter: Limiter) -> int:
-    return sum(1 for _ in Path(f"/proc/{limiter.process.pid}/fd").iterdir())
-
-
+@pytest.mark.parametrize("row", CROWDS)
 async def test_many_half_open_connections_leave_others_alone(
-    limiter: Limiter, someone: Bystander
+    limiter: Limiter, someone: Bystander, row: str
 ) -> None:
-    """Hundreds that have sent half a frame: calls go on, memory is bounded, and all is let go."""
-    before = _descriptors(limiter)
-    watch = Watch(limiter, someone)
-    async with watch.control():
-        await asyncio.sleep(0.3)
-    async with contextlib.AsyncExitStack() as peers, watch.attack():
-        for _ in range(PEERS):
-            await peers.enter_async_context(
-                connected(limiter.address, SLOW["half a frame"].begin, reads=False)
-            )
-        await asyncio.sleep(0.5)
-        assert _descriptors(limiter) >= before + PEERS
-    assert not someone.failed
-    assert p99(watch.beside) < KEPT
-    assert watch.grown < PEERS * LARGEST
-    await wait_until(
-        lambda: _descriptors(limiter) < before + PEERS // 10, description="connections are let go"
-    )
+    """Hundreds that are never done: calls go on, memory is bounded, and all are let go."""
+    cost = await gather(limiter, someone, row, PEERS, HELD)
+    assert cost.held >= PEERS
+    assert cost.failed == ()
+    assert cost.beside < KEPT
+    assert cost.grown < PEERS * LARGEST
+    assert cost.freed < HANGING
