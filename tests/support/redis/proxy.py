@@ -131,8 +131,9 @@ class _Connection:
     def reset(self) -> None:
         """End both sides as a broken network does: unread bytes are gone."""
         for writer in self._writers:
-            plain: socket.socket | None = writer.get_extra_info("socket")
-            if plain is not None:  # else it has ended by itself
+            plain: socket.socket = writer.get_extra_info("socket")
+            # One that has ended by itself has no socket any more, or one without a descriptor.
+            with contextlib.suppress(AttributeError, ValueError, OSError):
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             writer.transport.abort()
 
