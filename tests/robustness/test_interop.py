@@ -1,4 +1,4 @@
-"""gRPC's twelve unary interoperability cases: grpcio's client, the test service on our stack.
+"""gRPC's thirteen unary interoperability cases: grpcio's client, the test service on our stack.
 
 `tests/rpc/test_interop.py` has them in one process and in more detail; here each transport is a
 process, pyvoy among them, with the suite's own messages and sizes.
@@ -7,6 +7,7 @@ process, pyvoy among them, with the suite's own messages and sizes.
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -19,6 +20,7 @@ from tests.robustness.outcomes import TRANSPORTS
 from tests.robustness.support import planted, testing
 from tests.robustness.support.testing import INITIAL, SERVICE, TRAILING, Empty, SimpleRequest
 from tests.robustness.support.watched import POLICY
+from tests.rpc.support.raw_http2 import Wire, grpc_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -148,6 +150,22 @@ async def client_compressed_unary(client: Client) -> str:
     return str(code.name)
 
 
+async def server_compressed_unary(client: Client) -> str:
+    """Asked for a compressed answer, with gzip taken: compressed, or whole as it is."""
+    sent = _serialized(SimpleRequest(response_size=RESPONSE, response_compressed={"value": True}))
+    headers = grpc_headers(f"/{SERVICE}/UnaryCall", grpc_accept_encoding="identity,gzip")
+    async with Wire.open(client.address) as wire:
+        reply = await wire.call(headers, b"\0" + len(sent).to_bytes(4) + sent)
+    assert reply.grpc == 0
+    flag, length, message = reply.body[0], int.from_bytes(reply.body[1:5]), reply.body[5:]
+    assert length == len(message)
+    encoding = reply.headers.get("grpc-encoding", "identity")
+    if flag:
+        message = {"gzip": gzip.decompress}[encoding](message)
+    assert len(testing.SimpleResponse.FromString(message).payload.body) == RESPONSE
+    return encoding if flag else "identity"
+
+
 async def rpc_soak(client: Client) -> None:
     """One channel, call after call."""
     for _ in range(10):
@@ -175,6 +193,7 @@ CASES: Final[dict[str, Callable[[Client], Awaitable[str | None]]]] = {
         timeout_on_sleeping_server,
         cancel_after_begin,
         client_compressed_unary,
+        server_compressed_unary,
         rpc_soak,
         channel_soak,
     )
@@ -183,7 +202,7 @@ CASES: Final[dict[str, Callable[[Client], Awaitable[str | None]]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_a_case_ends_as_the_table_says(target: tuple[str, str], case: str) -> None:
-    """Whatever goes wrong in a case is its failure; only compression has two right ends."""
+    """Whatever goes wrong in a case is its failure; those of compression have two right ends."""
     transport, address = target
     client = Client(address)
     try:
