@@ -11,7 +11,7 @@ import pytest
 from tests.robustness import outcomes
 from tests.robustness.outcomes import TRANSPORTS
 from tests.robustness.support import planted
-from tests.robustness.support.deploy import rolling, under_load
+from tests.robustness.support.deploy import rolling, slow_news_config, under_load
 
 ROW = "two limiters, restarted in turn"
 TWIN = "gone at once"
@@ -33,3 +33,12 @@ async def test_a_limiter_that_is_gone_at_once_costs_calls(transport: str) -> Non
     deployed = await under_load(2, transport, rolling(2), program=planted.program(TWIN))
     assert deployed.errors == deployed.unlimited > 0
     assert deployed.ending == outcomes.of(outcomes.DEPLOYS, f"{ROW}: {TWIN}", transport), deployed
+
+
+async def test_news_of_health_must_not_wait() -> None:
+    """By default Envoy's threads ask the second limiter, which drains, until it is gone.
+
+    For they hear of it a second after they have heard that the first is well again.
+    """
+    deployed = await under_load(2, "h2corn", rolling(4), drain="700ms", config=slow_news_config())
+    assert deployed.retries + deployed.errors > 0
