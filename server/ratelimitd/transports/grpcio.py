@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -44,6 +45,18 @@ _OPTIONS = (
 )
 
 
+_LOG = logging.getLogger("ratelimitd")
+_LOOK = 0.05
+"""Seconds between two looks at whether the server is there."""
+_AGAIN = 1.0
+_PEERS_BYTES = "Invalid encoding on "
+
+
+def _is_ours_to_tell(record: logging.LogRecord) -> bool:
+    """Say whether a line of grpcio's is no complaint about a peer's headers, with their bytes."""
+    return not str(record.msg).startswith(_PEERS_BYTES)
+
+
 class Grpcio:
     """The handlers on a `grpc.aio` server, in this process and event loop."""
 
@@ -52,9 +65,17 @@ class Grpcio:
         self._binds = tuple(binds)
         self._credentials = None if tls is None else _credentials(tls)
         self._server: grpc.aio.Server | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_ours_to_tell)
 
     async def start(self) -> tuple[str, ...]:
         """See `Transport.start`."""
+        server, addresses = await self._serve(self._binds)
+        self._server = server
+        self._replacing = asyncio.ensure_future(self._replace(server, addresses))
+        return addresses
+
+    async def _serve(self, binds: Iterable[str]) -> tuple[grpc.aio.Server, tuple[str, ...]]:
         server = grpc.aio.server(options=_OPTIONS)
         for service, methods in self._services.items():
             handlers = _rpc_handlers(methods)
@@ -62,7 +83,7 @@ class Grpcio:
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
         try:
-            addresses = tuple(self._bind(server, bind) for bind in self._binds)
+            addresses = tuple(self._bind(server, bind) for bind in binds)
         except SettingsError:
             await self._close(server)
             raise
@@ -73,8 +94,25 @@ class Grpcio:
             await starting  # a start that is cut short can never be stopped
             await server.stop(None)
             raise
-        self._server = server
-        return addresses
+        return server, addresses
+
+    async def _replace(self, server: grpc.aio.Server, addresses: tuple[str, ...]) -> None:
+        """Serve again whenever a server ends that nobody stopped.
+
+        grpcio's does at a single call whose path is no UTF-8: connections and calls of everybody
+        are lost, but not the limiter. It tells only once all its peers have agreed, so it is asked.
+        """
+        while True:
+            while _is_running(server):  # noqa: ASYNC110 - there is no event of it
+                await asyncio.sleep(_LOOK)
+            _LOG.warning("grpcio's server ended by itself; another takes its place")
+            try:
+                server, _ = await self._serve(addresses)
+            except SettingsError as error:
+                _LOG.error("%s; it is tried again", error)
+                await asyncio.sleep(_AGAIN)
+            else:
+                self._server = server
 
     @staticmethod
     async def _close(server: grpc.aio.Server) -> None:
@@ -95,10 +133,16 @@ class Grpcio:
 
     async def stop(self, grace: float) -> None:
         """See `Transport.stop`."""
+        if self._replacing is not None:
+            self._replacing.cancel()
         server = self._server
         if server is not None:
             await server.stop(grace)
             self._server = None
+
+
+def _is_running(server: Any) -> bool:  # noqa: ANN401 - grpcio's own, with a part of no name
+    return bool(server._server.is_running())  # noqa: SLF001
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

@@ -48,6 +48,13 @@ def _with(*pairs: tuple[str, str], **changes: str | None) -> bytes:
     return _call([*grpc_headers(METHOD, **changes), *pairs])
 
 
+NO_TEXT: Final = (
+    HELLO
+    + headers(1, frames.block(grpc_headers(METHOD, **{":path": None})) + b"\x00\x05:path\x03/\xb5w")
+    + MESSAGE
+)
+"""A sound call but for its path, which is no UTF-8."""
+
 SHORT_PREFACES: Final = tuple(PREFACE[:length] + b"X" for length in range(1, len(PREFACE)))
 """Every prefix of the preface, and then something else."""
 
