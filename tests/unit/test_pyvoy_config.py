@@ -74,6 +74,12 @@ def test_envoys_log_lines_look_like_ours(style: str, kind: str) -> None:
     assert "%j" in str(found[kind])
 
 
+def test_connections_take_turns() -> None:
+    """Whoever sends many calls at once does not hold up who sends one."""
+    (layer,) = config()["layered_runtime"]["layers"]
+    assert layer["static_layer"]["http.max_requests_per_io_cycle"] == 1
+
+
 def test_only_served_methods_reach_python() -> None:
     """Whatever else is asked for is refused before, by exact paths."""
     refusal, application = manager()["http_filters"]
