@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from tests.e2e.support.waiting import wait_until
 from tests.robustness.support.frames import CALL, HELLO, headers
 from tests.robustness.support.peer import connected
-from tests.robustness.support.watched import Watch, p99
+from tests.robustness.support.watched import Watch, memory, p99
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.e2e.support.limiter import Limiter
     from tests.robustness.support.peer import Peer
@@ -29,6 +29,7 @@ CROWDS: Final[dict[str, tuple[bytes, bytes]]] = {
     "slowloris": (HELLO + _LONG[:20], _LONG[20:]),
 }
 """What each of them says first, and byte by byte then."""
+SELDOM: Final = 0.25
 LEFT: Final = 0.1
 """The part of them that may be left when they count as let go."""
 HANGING: Final = 10.0
@@ -62,29 +63,35 @@ async def gather(
 ) -> Cost:
     """Let so many connect and stay for so long, or until they are let go."""
     begin, rest = CROWDS[row]
-    before, failed = descriptors(limiter), len(someone.failed)
+    before, small, failed = descriptors(limiter), memory(limiter.process.pid), len(someone.failed)
     watch = Watch(limiter, someone)
     async with watch.control():
         await asyncio.sleep(seconds / 4)
-    async with contextlib.AsyncExitStack() as peers, watch.attack():
+
+    async def are_few() -> bool:
+        await asyncio.sleep(SELDOM)  # to count them is work, and it is the bystander's process
+        return descriptors(limiter) <= before + count * LEFT
+
+    async with contextlib.AsyncExitStack() as peers:
+        began = time.monotonic()
         crowd = [
             await peers.enter_async_context(connected(limiter.address, begin, reads=False))
             for _ in range(count)
         ]
-        began = time.monotonic()
         await _until(lambda: descriptors(limiter) >= before + count, HANGING)
-        held = descriptors(limiter) - before
+        held, grown = descriptors(limiter) - before, memory(limiter.process.pid) - small
         dripping = asyncio.ensure_future(_drip(crowd, rest))
-        gone = await _until(lambda: descriptors(limiter) <= before + count * LEFT, seconds)
-        dripping.cancel()
+        async with watch.attack():
+            gone = await _until(are_few, seconds)
         let_go = time.monotonic() - began if gone else None
+        dripping.cancel()
     began = time.monotonic()
     await _until(lambda: descriptors(limiter) <= before, HANGING)
     return Cost(
         control=p99(watch.quiet),
         beside=p99(watch.beside),
         failed=tuple(someone.failed[failed:]),
-        grown=watch.grown,
+        grown=grown,
         held=held,
         let_go=let_go,
         freed=time.monotonic() - began,
@@ -99,8 +106,10 @@ async def _drip(crowd: list[Peer], rest: bytes) -> None:
         await asyncio.sleep(PACE)
 
 
-async def _until(holds: Callable[[], bool], seconds: float) -> bool:
+async def _until(holds: Callable[[], bool | Awaitable[bool]], seconds: float) -> bool:
     """Wait for so long at the most; say whether it came true."""
-    with contextlib.suppress(AssertionError):
+    try:
         await wait_until(holds, description="", within=seconds)
-    return holds()
+    except AssertionError:
+        return False
+    return True

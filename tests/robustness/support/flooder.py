@@ -97,8 +97,9 @@ async def _obey(row: str, address: str, seconds: float, wait: float) -> Flooded:
             await peer.cut_off_within(wait)
             done.units += peer.sent
             done.cuts += peer.is_cut_off
-            if not done.cuts:
-                break
+        if not done.cuts:
+            break
+        await asyncio.sleep(ends - seconds + done.size / RATE - time.monotonic())
     return done
 
 

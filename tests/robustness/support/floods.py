@@ -64,7 +64,7 @@ def _length(value: int) -> bytes:
 
 
 _WITHOUT_END: Final = headers(1, flags=0)
-_BURST: Final = frame(frames.SETTINGS) * 4_000
+_BURST: Final = frame(frames.SETTINGS) * 1_500
 """At once: Envoy bounds what it has yet to acknowledge, which of an even flood is nothing."""
 _CONTINUATION: Final = frame(frames.CONTINUATION, 0, 1, b"\x00\x01x\x01y" * 100)
 FLOODS: Final[dict[str, Flood]] = {

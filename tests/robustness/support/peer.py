@@ -86,6 +86,11 @@ class Peer:
         """Wait for a gRPC status, or the end of the connection."""
         await self._until(lambda: self.closed or "grpc-status" in self.fields, seconds)
 
+    async def closed_within(self, seconds: float) -> bool:
+        """Say whether the connection is over in time, whoever ended it."""
+        await self._until(lambda: self.closed, seconds)
+        return self.closed
+
     async def cut_off_within(self, seconds: float) -> bool:
         """Say whether the server ends the connection in time."""
         await self._until(lambda: self.is_cut_off, seconds)

@@ -11,7 +11,8 @@ from tests.e2e.support.limiter import run_limiter
 from tests.robustness import outcomes
 from tests.robustness.outcomes import TRANSPORTS
 from tests.robustness.support import frames
-from tests.robustness.support.frames import CALL, END_STREAM, HELLO, PREFACE, frame, headers, number
+from tests.robustness.support.frames import CALL, HELLO, PREFACE, frame, headers, number
+from tests.robustness.support.malformed import MESSAGE
 from tests.robustness.support.peer import connected
 from tests.robustness.support.watched import POLICY, bystander
 
@@ -47,9 +48,7 @@ SLOW: Final[dict[str, Slow]] = {
     ),
     "no body": Slow(HELLO + headers(1)),
     "a body byte by byte": Slow(HELLO + headers(1), frame(frames.DATA, 0, 1, b"\0")),
-    "an answer that is not taken": Slow(
-        HELLO + _NO_WINDOW + headers(1) + frame(frames.DATA, END_STREAM, 1, bytes(5))
-    ),
+    "an answer that is not taken": Slow(HELLO + _NO_WINDOW + headers(1) + MESSAGE),
 }
 
 
