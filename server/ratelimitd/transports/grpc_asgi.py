@@ -46,6 +46,13 @@ _START = {
     "trailers": True,
 }
 
+_UNKNOWN = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_CONTENT_TYPE, *wire.status_pairs(grpc.StatusCode.UNIMPLEMENTED, "unknown method")],
+}
+_NOTHING = {"type": "http.response.body", "body": b"", "more_body": False}
+
 
 class GrpcApplication:
     """An ASGI application that answers gRPC calls on the paths of its methods."""
@@ -177,7 +184,8 @@ async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], send: Send, *, k
     elif not _is_grpc(headers.get(b"content-type")):
         await _http(send, 415, [(b"accept-post", _GRPC)])
     elif not known:
-        await _end(send, wire.status_pairs(grpc.StatusCode.UNIMPLEMENTED, "unknown method"))
+        await send(_UNKNOWN)
+        await send(_NOTHING)
     else:
         text = "gRPC needs the header te: trailers"
         await _end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, text))
@@ -185,7 +193,7 @@ async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], send: Send, *, k
 
 async def _http(send: Send, status: int, headers: list[wire.Pair]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send(_NOTHING)
 
 
 async def _end(send: Send, status: list[wire.Pair], initial: list[wire.Pair] | None = None) -> None:

@@ -94,7 +94,7 @@ async def _obey(row: str, address: str, seconds: float, wait: float) -> Flooded:
             peer.decodes = False
             done.size += await peer.flood(flood.units(), left)
             peer.start_reading()
-            await peer.cut_off_within(wait)
+            await peer.cut_off_within(0 if done.cuts else wait)
             done.units += peer.sent
             done.cuts += peer.is_cut_off
         if not done.cuts:
