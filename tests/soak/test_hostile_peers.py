@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.robustness.support.aborts import Storm
     from tests.robustness.support.attack import Figures
 
-FLOOD_SECONDS = 2.2
+FLOOD_SECONDS = 2.8
 ROUNDS = 3
 SLOW: Final = planted.program("3 ms a decision")
 STORMS: Final = {
