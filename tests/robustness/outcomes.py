@@ -56,8 +56,8 @@ BESIDE: Final = 3.0
 
 `make soak` asserts it; here the bounds are wide."""
 SLOWED: Final[dict[tuple[str, str], float]] = {
-    # At 110,000 frames a second h2corn spends 5 to 6 µs on each, most of a core, and no option of its
-    # bounds their rate: 2.6 to 4.9, 1.5 to 3.2, and 2.9 to 3.7 on a quiet machine.
+    # At 110,000 frames a second h2corn spends 5 to 6 µs on each, most of a core, and none of its
+    # options bounds their rate: 2.6 to 4.9, 1.5 to 3.2, and 2.9 to 3.7 on a quiet machine.
     ("settings", "h2corn"): 7.0,
     ("settings, unread", "h2corn"): 5.0,
     ("empty headers", "h2corn"): 6.0,
