@@ -11,7 +11,7 @@ class Keyspace:
     """Keys of one server. All times are its own, microseconds."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._rows: dict[bytes, tuple[Value, int]] = {}
         self._undo: list[list[tuple[bytes, tuple[Value, int] | None]]] = [[]]
 
@@ -20,18 +20,20 @@ class Keyspace:
         row = self._rows.get(key)
         if row is None:
             return None
-        if row[1] <= self._clock():
+        if row[1] <= self.clock():
             self.delete(key)
             return None
         return row[0]
 
-    def set(self, key: bytes, value: Value, life: int | None = None) -> None:
-        """Write a value; without a life it keeps the one that it has."""
+    def set(self, key: bytes, value: Value, ends: int | None = None) -> None:
+        """Write a value that ends at an instant, on a millisecond; without one it keeps its own."""
         row = self._rows.get(key)
         self._undo[-1].append((key, row))
-        assert life is not None or row is not None, "a counter without an end"
-        ends = self._clock() + life if life is not None else row[1] if row else 0
-        self._rows[key] = (value, ends)
+        assert ends is not None or row is not None, "a counter without an end"
+        self._rows[key] = (
+            value,
+            row[1] if ends is None and row else -(-(ends or 0) // 1000) * 1000,
+        )
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
@@ -60,4 +62,4 @@ class Keyspace:
 
     def live(self) -> dict[bytes, Value]:
         """Return all that has not expired."""
-        return {key: row[0] for key, row in self._rows.items() if row[1] > self._clock()}
+        return {key: row[0] for key, row in self._rows.items() if row[1] > self.clock()}

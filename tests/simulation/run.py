@@ -173,14 +173,8 @@ class Run:
         return ""
 
     def step(self, host: Host) -> object:
-        """Set the clock: back, or ahead if nobody's time is ahead of it already.
-
-        Redis expires keys by that clock. Processes whose time stood ahead of it then lose counters
-        whose windows are not over for them, and can have an amount once more.
-        """
+        """Set the clock, back or ahead."""
         seconds = self._rng.choice((-10, -1, -0.05, 0.05, 10))
-        if host.server.offset < max(each.server.peak for each in self.hosts):
-            seconds = -abs(seconds)
         host.server.step(int(seconds * SECOND))
         return seconds
 

@@ -73,7 +73,7 @@ class Decider:
             deed.id_key = keys.pop(0)
             deed.repeated = self._keys.get(deed.id_key) is not None
             if not deed.repeated:
-                self._keys.set(deed.id_key, 1, _ID_LIFE)
+                self._keys.set(deed.id_key, 1, self._keys.clock() + _ID_LIFE)
         passed = True
         for index in range(int(count)):
             row = _OP.unpack_from(blob, _HEAD.size + index * _OP.size)
@@ -130,7 +130,7 @@ class Decider:
         if act.kind == Kind.PEEK or act.hits > row[5]:
             return before if known is None else known
         fresh = before == 0 and known is None
-        self._keys.set(act.key, before + act.hits, self._life(row) if fresh else None)
+        self._keys.set(act.key, before + act.hits, self._instant(row) if fresh else None)
         self._taken.append((act.key, act.hits))
         if self._mine is not None:
             self._mine.setdefault(act.key, before)
@@ -156,7 +156,7 @@ class Decider:
         before = act.before = self._keys.number(act.key)
         if act.kind == Kind.REPORT:
             after = before + act.hits
-            self._keys.set(act.key, after, self._life(row) if not before else None)
+            self._keys.set(act.key, after, self._instant(row) if not before else None)
         else:
             after = max(0, before - act.hits)
             if before:
@@ -165,9 +165,10 @@ class Decider:
             return [before, self._keys.number(second), after]
         return [before, after]
 
-    def _life(self, row: tuple[float, ...]) -> int:
+    @staticmethod
+    def _instant(row: tuple[float, ...]) -> int:
         _, _, _, _, _, _, x, _, z = map(int, row)
-        return -(-(x - self._now + z if row[0] == _FIXED else z - self._now) // 1000) * 1000
+        return x + z if row[0] == _FIXED else z
 
     def _bucket(self, key: bytes) -> tuple[int, int]:
         value = self._keys.get(key)
@@ -182,7 +183,7 @@ class Decider:
         level, at = self._bucket(key)
         after = max(0, min(self._level(level, at, amount) + sign * hits * y, (x + amount) * y))
         at = max(at, self._now)
-        self._keys.set(key, (after, at), -(-(at - self._now + z) // 1000) * 1000)
+        self._keys.set(key, (after, at), at + z)
         return after, at
 
     def _leases(self, key: bytes) -> tuple[tuple[str, int], ...]:
@@ -199,4 +200,4 @@ class Decider:
         rest = [each for each in self._leases(key) if each[0] != lease]
         rest.append((lease, self._now + life))
         last = max(ends for _, ends in rest)
-        self._keys.set(key, tuple(rest), -(-(last - self._now) // 1000) * 1000)
+        self._keys.set(key, tuple(rest), last)

@@ -61,10 +61,12 @@ class GivenClock(RedisClock):
 
 GIVEN_TIME = """
 now = tonumber(ARGV[1])
+EXPIRE, PX, origin = 'PEXPIRE', 'PX', now
 room = tonumber(ARGV[2])
 shared_room = ARGV[3] == '1'
 """
-"""The script's part `clock`, with the caller's floor in the place of Redis's TIME."""
+"""The script's part `clock`, with the caller's floor in the place of Redis's TIME. Keys end after
+as long as it says, and not at an instant that for Redis is long ago."""
 
 
 def redis_opener(url: str, **options: Any) -> Opener:  # noqa: ANN401 - RedisCounters' own

@@ -25,7 +25,7 @@ local function put_crowded(width)
 end
 
 local function seen_before(id_key)
-  return not call('SET', id_key, '1', 'NX', 'PX', 120000)
+  return not call('SET', id_key, '1', 'NX', 'PX', 120000)  -- ports.ID_LIFETIME
 end
 
 local algorithm_widths_told = {2, 3, 4, 4}
@@ -87,7 +87,7 @@ local function decide()
   key_at, arg_at = key + keys, argument + ids
   if now < from or now >= till then return STALE end
   mine = adds_up == 1 and {} or nil
-  taken, later = 0, {}
+  later = {}
   local done = false
   if has_id == 1 then
     done = seen_before(KEYS[key])
@@ -107,14 +107,15 @@ end
 
 while arg_at <= #ARGV do
   size = size + 1
-  local mark, key_before, arg_before = size, key_at, arg_at
-  out[mark] = BROKEN
+  local mark = size
+  out[mark], taken = BROKEN, 0
   local fine, status = pcall(decide)
   if fine then
     out[mark] = status
   else
     trouble = type(status) == 'table' and status.err or tostring(status)
     size = mark
+    for index = taken, 1, -1 do pcall(give_back, index) end
   end
 end
 for index = size + 1, #out do out[index] = nil end

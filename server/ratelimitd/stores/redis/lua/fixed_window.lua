@@ -1,10 +1,6 @@
 -- Fixed windows: one plain count per window. x: the window's end; z: what a key outlives it by.
 local fixed = {width = 1}
 
-local function fixed_life(x, z)
-  return milliseconds(x - now + z)
-end
-
 local function fixed_crowded(key)
   return places_taken(stem(key)) >= room
 end
@@ -18,8 +14,8 @@ function fixed.judge(key, kind, hits, prior, amount, x, y, z, bounded)
   end
   local used, new = count(key, hits)
   if new then
-    if bounded and not take_place(stem(key), x - now + z, 0) then return NO_PLACE end
-    call('PEXPIRE', key, fixed_life(x, z))
+    if bounded and not take_place(stem(key), x + z, 0) then return NO_PLACE end
+    call(EXPIRE, key, ending(x + z))
   end
   return used + prior + hits <= amount, used
 end
@@ -30,7 +26,7 @@ function fixed.tell(key, kind, hits, amount, x, y, z, bounded)
       if fixed_crowded(key) then return NO_PLACE end
       return 0, 0
     end
-    if not take_place(stem(key), x - now + z, 0) then return NO_PLACE end
+    if not take_place(stem(key), x + z, 0) then return NO_PLACE end
   end
-  return tell_count(key, kind, hits, MAX, fixed_life(x, z))
+  return tell_count(key, kind, hits, MAX, x + z)
 end

@@ -12,19 +12,12 @@ end
 local function lease_write(key, id, x)
   call('ZADD', key, now + x, id)
   local last = tonumber(call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
-  call('PEXPIRE', key, milliseconds(last - now))
+  call(EXPIRE, key, ending(last))
 end
 
 function lease.judge(key, kind, hits, prior, amount, x, y, z, bounded, shared, id)
   local held, last = lease_held(key)
-  if bounded and held == 0 and call('EXISTS', key) == 0 then
-    local present, past = bucket_places(key, x)
-    if kind == PEEK then
-      if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
-    elseif not take_place(present, x, places_taken(past)) then
-      return NO_PLACE
-    end
-  end
+  if bounded and held == 0 and not find_place(key, x, kind == PEEK) then return NO_PLACE end
   local fits = held + hits <= amount
   if fits and kind == ACQUIRE then later[#later + 1] = {lease_write, key, id, x} end
   return fits, held, last

@@ -4,11 +4,12 @@
 local MAX = 9007199254740991
 local call, unpack_struct, fmod = redis.call, struct.unpack, math.fmod
 
-local CHARGE, ACQUIRE, PEEK, REPORT, REFUND, RELEASE = 0, 1, 2, 3, 4, 5
+local ACQUIRE, PEEK, REFUND, RELEASE = 1, 2, 4, 5   -- of an operation's kinds (model.Kind), those that are told apart
 local DENIED, PASSED, STALE, CROWDED, BROKEN = 0, 1, 2, 3, 4   -- what becomes of a decision
 local NO_PLACE = {}  -- an operation's newcomer finds no place
 
 local now            -- the instant of the batch, microseconds
+local EXPIRE, PX, origin  -- how keys are given an end, and the instant that this counts from (see clock.lua)
 local room           -- invented counters per family and period
 local shared_room    -- whether that room is one for all buckets, which it can be where they share a server
 local mine           -- key -> its count before this decision, where a decision charges one twice
@@ -22,8 +23,9 @@ local function ceil_div(a, b)
   return (a - rest) / b
 end
 
-local function milliseconds(microseconds)
-  return ceil_div(microseconds, 1000)
+-- An instant as EXPIRE and PX take it.
+local function ending(instant)
+  return ceil_div(instant - origin, 1000)
 end
 
 -- What the keys of a family and window begin with, up to whose a counter is.
@@ -44,11 +46,12 @@ local function give_back(index)
   if call('DECRBY', taken_keys[index], taken_hits[index]) == 0 then call('DEL', taken_keys[index]) end
 end
 
--- Take a place for a counter that callers can invent; `before`: those of an earlier period. False: there is none.
-local function take_place(key_stem, period, before)
+-- Take a place for a counter that callers can invent and that ends at an instant; `before`: places of an earlier
+-- period. False: there is none.
+local function take_place(key_stem, instant, before)
   local places = key_stem .. '~places'
   local present = call('INCRBY', places, 1)
-  if present == 1 then call('PEXPIRE', places, milliseconds(2 * period)) end
+  if present == 1 then call(EXPIRE, places, ending(instant)) end
   if present + before > room then
     call('DECRBY', places, 1)
     return false
@@ -59,6 +62,16 @@ end
 
 local function places_taken(key_stem)
   return tonumber(call('GET', key_stem .. '~places') or 0)
+end
+
+-- The same for counters that have no window: places are counted by periods, of which the last two matter.
+-- `looks`: whether there is one, without taking it.
+local function find_place(key, period, looks)
+  local index = (now - fmod(now, period)) / period
+  local head = stem(key)
+  local present, past = head .. string.format('%.0f:', index), places_taken(head .. string.format('%.0f:', index - 1))
+  if looks then return places_taken(present) + past < room end
+  return take_place(present, now + 2 * period, past)
 end
 
 -- Charge a plain count. Gives its exact state before this decision, and whether the count is new. A sum that no double
@@ -82,8 +95,8 @@ local function look_up(key)
   return mine and mine[key] or call('GET', key)
 end
 
--- Apply what has happened to a plain count; it ends between 0 and `ceiling`. Gives before and after.
-local function tell_count(key, kind, hits, ceiling, life)
+-- Apply what has happened to a plain count, between 0 and `ceiling`; it ends at an instant. Gives before and after.
+local function tell_count(key, kind, hits, ceiling, instant)
   if kind == REFUND then
     local before = tonumber(call('GET', key) or 0)
     if before == 0 then return 0, 0 end
@@ -95,7 +108,7 @@ local function tell_count(key, kind, hits, ceiling, life)
   local after = call('INCRBY', key, hits)
   local before = after - hits
   if after > MAX then before = call('DECRBY', key, hits) end
-  if after == hits then call('PEXPIRE', key, life) end
+  if after == hits then call(EXPIRE, key, ending(instant)) end
   if after > ceiling then
     after = ceiling
     call('SET', key, after, 'KEEPTTL')

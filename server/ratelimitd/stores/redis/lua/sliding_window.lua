@@ -20,9 +20,9 @@ function sliding.judge(key, kind, hits, prior, amount, x, y, z, bounded, last)
     if new then
       if bounded then
         local before = previous and -MAX or places_taken(stem(last))
-        if not take_place(stem(key), z - now, before) then return NO_PLACE end
+        if not take_place(stem(key), z, before) then return NO_PLACE end
       end
-      call('PEXPIRE', key, milliseconds(z - now))
+      call(EXPIRE, key, ending(z))
     end
   end
   return used + weighed + prior + hits <= amount, used, tonumber(previous or 0)
@@ -35,9 +35,9 @@ function sliding.tell(key, kind, hits, amount, x, y, z, bounded, last)
       if sliding_crowded(key, last) then return NO_PLACE end
       return 0, 0, 0
     end
-    if not take_place(stem(key), z - now, places_taken(stem(last))) then return NO_PLACE end
+    if not take_place(stem(key), z, places_taken(stem(last))) then return NO_PLACE end
   end
   local ceiling = (MAX - fmod(MAX, y)) / y
-  local before, after = tell_count(key, kind, hits, ceiling, milliseconds(z - now))
+  local before, after = tell_count(key, kind, hits, ceiling, z)
   return before, tonumber(previous or 0), after
 end

@@ -16,12 +16,6 @@ local function bucket_level(level, at, amount)
   return 0
 end
 
-local function bucket_places(key, z)
-  local index = (now - fmod(now, z)) / z
-  local head = stem(key)
-  return head .. string.format('%.0f:', index), head .. string.format('%.0f:', index - 1)
-end
-
 -- Gives the level after, and its instant: never before the one that was there, because what drained since must not
 -- drain again for a caller whose time is ahead of this one's.
 local function bucket_write(key, kind, hits, amount, x, y, z)
@@ -32,21 +26,14 @@ local function bucket_write(key, kind, hits, amount, x, y, z)
   if after > ceiling then after = ceiling end
   if after < 0 then after = 0 end
   if at < now then at = now end
-  call('SET', key, string.format('%.0f %.0f', after, at), 'PX', milliseconds(at - now + z))
+  call('SET', key, string.format('%.0f %.0f', after, at), PX, ending(at + z))
   return after, at
 end
 
 function bucket.judge(key, kind, hits, prior, amount, x, y, z, bounded)
   local known, level, at = bucket_state(key)
   local fits = bucket_level(level, at, amount) + (prior + hits) * y <= x * y
-  if bounded and not known then
-    local present, past = bucket_places(key, z)
-    if kind == PEEK then
-      if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
-    elseif not (mine and mine[key]) then
-      if not take_place(present, z, places_taken(past)) then return NO_PLACE end
-    end
-  end
+  if bounded and not known and not (mine and mine[key]) and not find_place(key, z, kind == PEEK) then return NO_PLACE end
   if kind ~= PEEK then
     if mine then mine[key] = true end
     if fits then later[#later + 1] = {bucket_write, key, kind, hits, amount, x, y, z} end
@@ -57,14 +44,7 @@ end
 function bucket.tell(key, kind, hits, amount, x, y, z, bounded)
   local known, level, at = bucket_state(key)
   if not known then
-    if bounded then
-      local present, past = bucket_places(key, z)
-      if kind == REFUND then
-        if places_taken(present) + places_taken(past) >= room then return NO_PLACE end
-      elseif not take_place(present, z, places_taken(past)) then
-        return NO_PLACE
-      end
-    end
+    if bounded and not find_place(key, z, kind == REFUND) then return NO_PLACE end
     if kind == REFUND then return 0, 0, 0, 0 end
   end
   return level, at, bucket_write(key, kind, hits, amount, x, y, z)
