@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
-from ratelimitd.failure import Failure, nothing_known
+from ratelimitd.failure import Failure
 from ratelimitd.http import metrics, probes
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
@@ -26,7 +26,6 @@ from ratelimitd.policy.load import load
 from ratelimitd.rpc import health, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.redis.counters import RedisCounters
 from ratelimitd.stores.redis.opening import open_redis
 from ratelimitd.telemetry import LoopLag, Reading, Telemetry
 from ratelimitd.transports.grpc_asgi import GrpcApplication
@@ -79,10 +78,9 @@ class Service:
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
         self._lag = LoopLag()
-        clock = clock or SystemClock()
-        self._counters = open_counters(settings, clock)
+        self._counters = open_counters(settings, clock or SystemClock())
         self.health = health.Health((ratelimit.SERVICE,))
-        self._failure = self._stand_in(clock)
+        self._failure = self._stand_in()
         self.limiter = Limiter(
             self.policy.policies.values(),
             self._counters,
@@ -103,18 +101,12 @@ class Service:
         self.addresses: dict[str, tuple[str, ...]] = {}
         """Listener (`grpc`, `http`, `admin`) to its addresses, once started."""
 
-    def _stand_in(self, clock: Clock) -> Failure:
+    def _stand_in(self) -> Failure:
         """Return what answers where the store does not."""
-        counters, known = self._counters, nothing_known
-        if isinstance(counters, RedisCounters):
-            clock, known = counters.clock, counters.last_known
+        counters, counts = self._counters, self.telemetry.counts
+        told = self.health.store
         return Failure(
-            counters,
-            clock,
-            new_lease=_new_lease,
-            counts=self.telemetry.counts,
-            last_known=known,
-            on_change=self.health.store,
+            counters, counters.clock, new_lease=_new_lease, counts=counts, on_change=told
         )
 
     @property
@@ -124,8 +116,7 @@ class Service:
 
     async def prepare(self) -> None:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
-        if isinstance(self._counters, FileCounters | RedisCounters):
-            await self._counters.start()
+        await self._counters.start()
         self._lag.start()
         self.health.serve(ready=True)
         self._ready = True

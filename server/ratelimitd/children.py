@@ -1,10 +1,11 @@
-"""Child processes that end when their parent does, however it ends.
+"""Child processes: how they are stopped, and that they end when their parent does, however it ends.
 
 Knows nothing of what they are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -12,8 +13,11 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import Callable, Iterable
 
+STOP_WITHIN: Final = 5.0
+"""Seconds from asking a child to end to ending it."""
 _PR_SET_PDEATHSIG: Final = 1
 """From Linux's sys/prctl.h."""
 
@@ -39,3 +43,16 @@ def tied_to(parent: int, ignoring: Iterable[signal.Signals] = ()) -> Callable[[]
             signal.signal(number, signal.SIG_IGN)
 
     return tie
+
+
+async def stop(process: Process) -> None:
+    """Ask a child to end, and end it if it does not."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_WITHIN):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from ratelimitd.calls import leased, settle, settle_unasked
 from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError, StoreNotAskedError
-from ratelimitd.memo import Memo
 from ratelimitd.model import Kind
 from ratelimitd.policy.spec import OnStoreFailure
 from ratelimitd.stores.replay import Replay
@@ -39,20 +38,12 @@ LAST_TRY = 1.0
 """Seconds for replaying what is still queued when the process ends."""
 PROBED = 8
 """Counters of the last call that failed by which it is tried whether the store answers."""
-SEEN = 16_384
-"""Calls that acquire a lease whose last results are kept, per generation of the cache."""
 
 FAILURES = "store_failures"
 DROPPED = "store_replay_dropped"
 
 _LOG = logging.getLogger("ratelimitd")
 _LOCAL, _ALLOW, _ERROR = OnStoreFailure.LOCAL, OnStoreFailure.ALLOW, OnStoreFailure.ERROR
-
-
-def nothing_known(ops: Sequence[Op]) -> Taken | None:
-    """Remember nothing: the last known counts of a store that does not keep any."""
-    del ops
-    return None
 
 
 class Failure:
@@ -65,7 +56,6 @@ class Failure:
         *,
         new_lease: Callable[[], str],
         counts: Tally[tuple[str, str]],
-        last_known: Callable[[Sequence[Op]], Taken | None] = nothing_known,
         on_change: Callable[[bool], object] = bool,
     ) -> None:
         """Stand in for `counters`, which count by `clock`.
@@ -76,8 +66,6 @@ class Failure:
         self._new_lease = new_lease
         self._counts = counts
         self._on_change = on_change
-        self._last_known = last_known
-        self._seen: Memo[int, tuple[Sequence[Op], Taken]] = Memo(SEEN)
         self._standby = Standby(clock, new_lease()[:8])
         self._replay = Replay(counters, clock, self._dropped)
         self._asked: Sequence[Op] = ()
@@ -92,9 +80,14 @@ class Failure:
         return self._gone_at is None
 
     async def decide(
-        self, call: Call, ops: Sequence[Op], request_id: bytes, error: StoreError
+        self,
+        call: Call,
+        ops: Sequence[Op],
+        request_id: bytes,
+        error: StoreError,
+        known: Taken | None,
     ) -> Decision:
-        """Answer a call whose `take` failed; what it reports is queued.
+        """Answer a call whose `take` failed; what it reports is queued. `known`: see the port.
 
         Raises `error` where the policy leaves the call to whoever asks and a limit could deny it.
         """
@@ -105,7 +98,7 @@ class Failure:
         self._wake()
         if mode is _LOCAL:
             lease = f"{self._standby.mark}{self._new_lease()}" if call.acquires else ""
-            self._standby.seed(ops, self._known(call))
+            self._standby.seed(ops, known)
             taken = await self._standby.take(leased(ops, lease) if lease else ops)
             return settle(call, taken, lease)
         if mode is _ERROR and call.judged and not call.refusal:
@@ -120,17 +113,6 @@ class Failure:
     def release(self, ops: Sequence[Op]) -> None:
         """Give back those leases of the operations that were granted here."""
         self._standby.release(ops)
-
-    def saw(self, call: Call, taken: Taken) -> None:
-        """Remember what came of a call that acquires: its operations are never the same twice."""
-        self._seen.put(id(call.ops), (call.ops, taken))  # kept, so is its id
-
-    def _known(self, call: Call) -> Taken | None:
-        """Return what was last seen of a call."""
-        if not call.acquires:
-            return self._last_known(call.ops)
-        ops, taken = self._seen.get(id(call.ops)) or self._seen.recall(id(call.ops)) or ((), None)
-        return taken if ops is call.ops else None
 
     def figures(self) -> dict[str, int]:
         """Return numbers for operators, as `Store.figures` does."""

@@ -7,7 +7,7 @@ protobuf. What a call means is `calls`; how it looks on the wire is `render` and
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ratelimitd.calls import Call, compile_call, leased, settle
 from ratelimitd.errors import InvalidRequestError, RequestTooLargeError, StoreError
@@ -32,17 +32,21 @@ class OnFailure(Protocol):
     """What is done for calls that the store did not answer (`ratelimitd.failure`)."""
 
     async def decide(
-        self, call: Call, ops: Sequence[Op], request_id: bytes, error: StoreError
+        self,
+        call: Call,
+        ops: Sequence[Op],
+        request_id: bytes,
+        error: StoreError,
+        known: Taken | None,
     ) -> Decision:
-        """Answer a call whose `take` failed, by its domain's policy; may raise the error."""
+        """Answer a call whose `take` failed, by its domain's policy; may raise the error.
+
+        `known`: what came of it the last time, in the order of its operations.
+        """
         ...
 
     def abandon(self, ops: Sequence[Op], request_id: bytes) -> None:
         """Take note that nobody waits any more for the outcome of a `take`."""
-        ...
-
-    def saw(self, call: Call, taken: Taken) -> None:
-        """Take note of what came of a call that acquires a lease."""
         ...
 
     def release(self, ops: Sequence[Op]) -> None:
@@ -104,13 +108,14 @@ class Limiter:
         except StoreError as error:
             if self._failure is None:
                 raise
-            return await self._failure.decide(call, ops, request_id, error)
+            known = cast("Taken | None", question.last) if question.plan is call else None
+            return await self._failure.decide(call, ops, request_id, error, known)
         except (asyncio.CancelledError, GeneratorExit):
             if self._failure is not None:
                 self._failure.abandon(ops, request_id)
             raise
-        if lease and self._failure is not None:
-            self._failure.saw(call, taken)
+        if question.plan is call:  # the policy may have changed meanwhile
+            question.last = taken
         return settle(call, taken, lease)
 
     def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
@@ -125,7 +130,7 @@ class Limiter:
     def _read(self, question: Question) -> Call:
         check(question)
         call = compile_call(question, self.matchers.get(question.domain), self._generation)
-        question.plan = call
+        question.plan, question.last = call, None
         return call
 
 

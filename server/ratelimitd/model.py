@@ -273,9 +273,9 @@ class Descriptor:
 
 
 class Question:
-    """One call: what `ShouldRateLimit` was asked. Immutable but for a slot that caches its plan."""
+    """One call: what `ShouldRateLimit` was asked. Immutable but for what the limiter keeps."""
 
-    __slots__ = ("descriptors", "domain", "hits", "plan")
+    __slots__ = ("descriptors", "domain", "hits", "last", "plan")
 
     def __init__(self, domain: str, descriptors: tuple[Descriptor, ...], hits: int = 0) -> None:
         self.domain = domain
@@ -286,3 +286,5 @@ class Question:
         """Hits for descriptors without their own; 0 means 1."""
         self.plan: object = None
         """The limiter's own: what the question means under the policy of one generation."""
+        self.last: object = None
+        """The limiter's own: what came of that plan the last time, for when the store is away."""

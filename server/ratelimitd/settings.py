@@ -27,9 +27,6 @@ NOT_SHARED = (
     "--workers {}: processes can share their counts through Redis only; "
     "give --store redis://HOST:PORT as well"
 )
-_SCHEMES = frozenset({"unix"}).union(
-    *({f"redis{kind}", f"rediss{kind}"} for kind in ("", "+sentinel", "+cluster"))
-)
 _PORTS = range(65_536)
 _TIMEOUTS = (0.001, 10.0)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
@@ -140,7 +137,7 @@ class Settings:
     def is_shared(self) -> bool:
         """Whether several processes can share the store."""
         scheme, mark, _ = self.store.partition("://")
-        return bool(mark) and scheme in _SCHEMES
+        return bool(mark) and scheme in urls.KINDS
 
     @property
     def store_shown(self) -> str:

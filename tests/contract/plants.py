@@ -32,7 +32,7 @@ def charging_what_passes_in_a_denied_call(patch: Patch) -> None:
     async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
         parts = [at_once(original(self, [op])) for op in ops]
         standings = [standing for part in parts for standing in part.standings]
-        return Taken(self._clock(), all(part.passed for part in parts), standings)
+        return Taken(self.clock(), all(part.passed for part in parts), standings)
 
     original = MemoryCounters.take
     patch.setattr(MemoryCounters, "take", take)

@@ -73,7 +73,6 @@ async def served(transport: str, folder: Path, mode: str) -> AsyncIterator[Serve
         standing_in = service._failure
         for holder in (service.limiter, standing_in, standing_in._replay):
             holder._counters = store
-        standing_in._last_known = store.last_known
         async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
             yield Served(service, store, Client(channel))
         store.way = Way.WELL

@@ -10,7 +10,7 @@ FOUND = (
     ("no compensation", 0, "nobody means to give it back"),
     ("the host's clock", 0, "in the future"),
     ("cache not undone by a refund", 0, "denied from the cache after a refund"),
-    ("reply queue shifted by one", 0, "no service after the faults"),
+    ("reply queue shifted by one", 40, "heard"),
     ("replay without ids", 0, "its report was counted"),
     ("breaker that never closes", 0, "no service after the faults"),
     ("lost give-back", 40, "was never given back"),

@@ -42,7 +42,6 @@ class Failing:
         self.takes = 0
         self.memory = MemoryCounters(clock)
         self._ids: dict[bytes, int] = {}
-        self._known: dict[int, tuple[Sequence[Op], Taken]] = {}
 
     async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """Count, or fail."""
@@ -56,7 +55,6 @@ class Failing:
         taken = await self._count(ops, request_id)
         if self.way is Way.LATE:
             raise StoreTimeoutError("silent")
-        self._known[id(ops)] = ops, taken
         return taken
 
     async def _count(self, ops: Sequence[Op], request_id: bytes) -> Taken:
@@ -66,11 +64,6 @@ class Failing:
         elif request_id:
             self._ids[request_id] = self.clock.now + ID_LIFETIME
         return await self.memory.take(ops)
-
-    def last_known(self, ops: Sequence[Op]) -> Taken | None:
-        """Say what was last seen of exactly this call."""
-        known, taken = self._known.get(id(ops), ((), None))
-        return taken if known is ops else None
 
     async def close(self) -> None:
         """Nothing of its own."""
@@ -98,7 +91,6 @@ class Outage:
             self.clock,
             new_lease=self._new_lease,
             counts=self.counts,
-            last_known=self.store.last_known,
             on_change=self.changes.append,
         )
         self.limiter = Limiter(

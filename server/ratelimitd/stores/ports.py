@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ratelimitd.clock import Clock
     from ratelimitd.model import Op, Standing
 
 
@@ -64,7 +65,16 @@ class Counters(Protocol):
 
 
 class Store(Counters, Protocol):
-    """Counters that tell their operators how they are."""
+    """Counters as a process owns them: opened once, and telling their operators how they are."""
+
+    @property
+    def clock(self) -> Clock:
+        """What `take` decides by, as far as this process can tell."""
+        ...
+
+    async def start(self) -> None:
+        """Open what is to be opened, before the first `take`. Raises `StoreError`."""
+        ...
 
     def figures(self) -> dict[str, int]:
         """Return numbers about the store for its operators, cheaply; names are ours.

@@ -6,6 +6,7 @@ here polls and has a deadline.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import random
@@ -68,7 +69,7 @@ def free_port() -> int:
             return port
 
 
-class Daemon:
+class Daemon(abc.ABC):
     """A process that speaks Redis's protocol. `command` is everything but what a subclass adds."""
 
     def __init__(self, command: Sequence[str], password: str | None = None) -> None:
@@ -82,9 +83,9 @@ class Daemon:
         self.port = 0
         """The same for its whole life, also after `restart()`."""
 
+    @abc.abstractmethod
     def arguments(self) -> tuple[str, ...]:
         """Return what the command goes on with, now that port and folder are known."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         try:

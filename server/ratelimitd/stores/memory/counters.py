@@ -39,7 +39,7 @@ class MemoryCounters:
         self, clock: Clock, room: int = DEFAULT_ROOM, *, notes_changes: bool = False
     ) -> None:
         """Count by `clock`. `notes_changes`: each table keeps the keys that changed (`dirty`)."""
-        self._clock = clock
+        self.clock = clock
         self._room = room
         self._notes_changes = notes_changes
         self.tables: dict[str, Table] = {}
@@ -48,10 +48,13 @@ class MemoryCounters:
         """Operations of newcomers that found no room and counted on a shared counter."""
         self._sweep_at = 0
 
+    async def start(self) -> None:
+        """Nothing to open."""
+
     async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
         """See `Counters.take`. Never awaits, so nothing comes in between, nor can it half fail."""
         del request_id
-        now = self._clock()
+        now = self.clock()
         if now >= self._sweep_at:
             self.sweep(now)
         return self._decide(ops, now)

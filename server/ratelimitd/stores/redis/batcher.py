@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from ratelimitd.errors import StoreError, StoreUnavailableError
+from ratelimitd.errors import StoreError, StoreNotAskedError, StoreUnavailableError
 from ratelimitd.stores.redis.script import bulk
-from ratelimitd.stores.redis.wire import BROKEN
+from ratelimitd.stores.redis.wire import BROKEN, STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ratelimitd.stores.redis.redis_clock import RedisClock
     from ratelimitd.stores.redis.script import Script
@@ -50,9 +50,14 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Sends decisions to one server."""
 
-    def __init__(self, script: Script, clock: RedisClock, room: int, *, together: bool) -> None:
-        """Send by `send`, which is to be set before the first decision."""
-        self.send: Send = _nowhere
+    def __init__(
+        self, send: Send, script: Script, clock: RedisClock, room: int, *, together: bool
+    ) -> None:
+        """Send by `send`. `room`: invented counters of a family and window; `together`: a bucket's.
+
+        See `spelling.Layout`.
+        """
+        self._send_command = send
         self._script = script
         self._clock = clock
         self._scope = bulk(b"%d" % room) + bulk(b"0" if together else b"1")
@@ -68,7 +73,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
         if len(self._queue) >= MOST_WAITING:
-            future.set_exception(StoreUnavailableError("too many calls wait for Redis"))
+            future.set_exception(StoreNotAskedError("too many calls wait for Redis"))
             return future
         self._queue.append(_Waiting(package, future))
         if not self._scheduled and self._flying < IN_FLIGHT:
@@ -79,8 +84,7 @@ class Batcher:
     def fail(self, error: StoreError) -> None:
         """Give up on all that has not been sent."""
         waiting, self._queue = self._queue, deque()
-        for each in waiting:
-            _fail(each.future, error)
+        _fail_all(waiting, error)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -111,20 +115,23 @@ class Batcher:
         self._flying += 1
         self.batches += 1
         self.decisions += len(batch)
-        self.send(command, lambda reply: self._landed(batch, reply, floor, by_text=by_text))
+        self._send_command(
+            command, lambda reply: self._landed(batch, reply, floor, by_text=by_text)
+        )
 
     def _landed(self, batch: list[_Waiting], reply: object, floor: int, *, by_text: bool) -> None:
         self._flying -= 1
         if isinstance(reply, list):
-            self._clock.observe(reply[0], floor)
-            _hand_out(batch, reply)
+            try:
+                self._clock.observe(reply[0], floor)
+                _hand_out(batch, reply)
+            except (IndexError, TypeError):  # no answer of the script's: nobody waits for ever
+                _fail_all(batch, StoreUnavailableError("Redis answered what was not asked"))
         elif isinstance(reply, NoScriptError) and not by_text:
             self.reloads += 1  # the server has lost the script, so that nothing was done
             self._send(batch, by_text=True)
         else:
-            error = reply if isinstance(reply, StoreError) else _refused(reply)
-            for each in batch:
-                _fail(each.future, error)
+            _fail_all(batch, reply if isinstance(reply, StoreError) else _refused(reply))
         if self._queue and not self._scheduled:
             self._flush()
 
@@ -134,11 +141,9 @@ def _hand_out(batch: list[_Waiting], reply: list[int]) -> None:
     for package, future in batch:
         status = reply[at]
         at += 1
-        if status in _WITH_NUMBERS:
-            numbers: Sequence[int] = reply[at : at + package.width]
-            at += package.width
-        else:
-            numbers = ()
+        width = 0 if status in (STALE, BROKEN) else package.width
+        numbers = reply[at : at + width]
+        at += width
         if future.done():
             continue
         if status == BROKEN:
@@ -147,19 +152,13 @@ def _hand_out(batch: list[_Waiting], reply: list[int]) -> None:
             future.set_result(Verdict(now, status, numbers))
 
 
-_WITH_NUMBERS = frozenset((0, 1, 3))
-
-
 def _refused(reply: object) -> StoreUnavailableError:
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
     kind = "Redis refused" if isinstance(reply, ResponseError | bytes) else "Redis answered"
     return StoreUnavailableError(f"{kind}: {text[:200]}")
 
 
-def _fail(future: asyncio.Future[Verdict], error: StoreError) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _nowhere(_: bytes, __: Callable[[object], None]) -> None:
-    raise AssertionError
+def _fail_all(waiting: Iterable[_Waiting], error: StoreError) -> None:
+    for _, future in waiting:
+        if not future.done():
+            future.set_exception(error)

@@ -8,7 +8,7 @@ answers: `servers` (`link`, `cluster`); what is done in its absence: `ratelimitd
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.crc import key_slot
 
@@ -28,7 +28,7 @@ from ratelimitd.stores.redis.wire import CROWDED, PASSED, STALE, crowded_out, pa
 from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ratelimitd.model import Op, Standing
     from ratelimitd.stores.redis.batcher import Verdict
@@ -42,15 +42,23 @@ TRIES = 4
 (of which one call can hold several, who compete with others for what is left)."""
 
 
-class _Known:
-    """A call that came before."""
+class _Part(NamedTuple):
+    """What of a call is decided on one server."""
 
-    __slots__ = ("last", "ops", "package")
+    slot: int
+    indexes: Sequence[int]
+    """Which of the call's operations."""
+    ops: Sequence[Op]
+    package: Package
 
-    def __init__(self, ops: Sequence[Op], package: Package) -> None:
-        self.ops = ops
-        self.package = package
-        self.last: Taken | None = None
+
+class _Known(NamedTuple):
+    """A call that came before, as it is sent while `since` <= now < `until`."""
+
+    ops: Sequence[Op]
+    parts: tuple[_Part, ...]
+    since: int
+    until: int
 
 
 class RedisCounters:
@@ -86,46 +94,41 @@ class RedisCounters:
         now = self.clock()
         if not ops:
             return make_taken((now, True, ()))
-        known = self._known(ops, now, request_id)
-        told = self._over_limit.answer(ops, known.package, now)
-        if told is not None:
-            return make_taken((now, False, told))
-        parts = self._parts(ops)
+        parts = self._parts(ops, now, request_id)
         if len(parts) == 1:
-            (slot,) = parts
-            taken = await self._decide(slot, ops, known.package, request_id)
-        else:
-            self.spanning += 1
-            whole = asyncio.ensure_future(self._span(parts, ops, request_id))
-            whole.add_done_callback(_heard)
-            taken = await asyncio.shield(whole)
-        known.last = taken
-        return taken
+            slot, _, ops, package = parts[0]
+            told = self._over_limit.answer(ops, package, now)
+            if told is not None:
+                return make_taken((now, False, told))
+            return await self._decide(slot, ops, package, request_id)
+        self.spanning += 1
+        whole = asyncio.ensure_future(self._span(parts, len(ops), request_id))
+        whole.add_done_callback(_heard)
+        return await asyncio.shield(whole)
 
-    def last_known(self, ops: Sequence[Op]) -> Taken | None:
-        """Return what this process last saw of exactly this call, if it did."""
+    def _parts(self, ops: Sequence[Op], now: int, request_id: bytes) -> tuple[_Part, ...]:
+        """Return what to send; what carries no id of one call's is kept for when it comes again."""
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
-        return known.last if known is not None and known.ops is ops else None
-
-    def _known(self, ops: Sequence[Op], now: int, request_id: bytes) -> _Known:
-        known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
-        if known is None or known.ops is not ops:
-            known = _Known(ops, pack(ops, now, self._layout, request_id))
-            if isinstance(ops, tuple):  # a list was made for one call, and never comes again
-                self._memo.put(id(ops), known)  # which keeps `ops`, so that its id stays its own
-        elif request_id or not known.package.since <= now < known.package.until:
-            known.package = pack(ops, now, self._layout, request_id)
-        return known
-
-    def _parts(self, ops: Sequence[Op]) -> dict[int, list[int]]:
-        """Return which operations (by index) go to which slot; one slot where one server is all."""
-        if not self._layout.together:
-            return {0: []}
-        parts: dict[int, list[int]] = {}
-        for index, op in enumerate(ops):
-            slot = self._slots[self._layout.bucket(op.counter)]
-            parts.setdefault(slot, []).append(index)
+        if known and known.ops is ops and known.since <= now < known.until and not request_id:
+            return known.parts
+        parts = tuple(self._cut(ops, now, request_id))
+        if isinstance(ops, tuple) and not request_id:  # a list was made for one call
+            since = max(part.package.since for part in parts)
+            until = min(part.package.until for part in parts)
+            # It keeps `ops`, so that its id stays its own.
+            self._memo.put(id(ops), _Known(ops, parts, since, until))
         return parts
+
+    def _cut(self, ops: Sequence[Op], now: int, request_id: bytes) -> Iterator[_Part]:
+        """Yield the parts of a call: one where one server is all, else one for each slot."""
+        slots: dict[int, list[int]] = {}
+        for index, op in enumerate(ops):
+            several = self._layout.together
+            slot = self._slots[self._layout.bucket(op.counter)] if several else 0
+            slots.setdefault(slot, []).append(index)
+        for slot, own in slots.items():
+            share = ops if len(slots) == 1 else stacked([ops[index] for index in own])
+            yield _Part(slot, own, share, pack(share, now, self._layout, request_id))
 
     async def _decide(
         self, slot: int, ops: Sequence[Op], package: Package, request_id: bytes
@@ -182,36 +185,29 @@ class RedisCounters:
         told |= dict(zip(rest, standings, strict=True))
         return make_taken((now, passed, [told[index] for index in range(len(ops))]))
 
-    async def _span(
-        self, parts: dict[int, list[int]], ops: Sequence[Op], request_id: bytes
-    ) -> Taken:
+    async def _span(self, parts: Sequence[_Part], count: int, request_id: bytes) -> Taken:
         """Decide part by part, at once, and give back where another part denies.
 
         Never over a limit. Until what is given back has arrived, others may be denied early; if
         this process dies before, what one call charged stays charged until its windows turn.
         """
-        shares = {slot: stacked([ops[index] for index in own]) for slot, own in parts.items()}
-        now = self.clock()
         outcomes = await asyncio.gather(
-            *(
-                self._decide(slot, share, pack(share, now, self._layout, request_id), request_id)
-                for slot, share in shares.items()
-            ),
+            *(self._decide(part.slot, part.ops, part.package, request_id) for part in parts),
             return_exceptions=True,
         )
         failure = next((each for each in outcomes if isinstance(each, BaseException)), None)
         passed = all(isinstance(each, Taken) and each.passed for each in outcomes)
         standings: dict[int, Standing] = {}
-        for (slot, share), outcome in zip(shares.items(), outcomes, strict=True):
+        for part, outcome in zip(parts, outcomes, strict=True):
             if not isinstance(outcome, Taken):
                 continue
             if outcome.passed and not passed:
-                outcome = self._owed.give_back(slot, share, outcome)  # noqa: PLW2901 - as it is left
-            standings |= dict(zip(parts[slot], outcome.standings, strict=True))
+                outcome = self._owed.give_back(part.slot, part.ops, outcome)  # noqa: PLW2901 - as it is left
+            standings |= dict(zip(part.indexes, outcome.standings, strict=True))
         if failure is not None:
             raise failure
         instant = max(each.now for each in outcomes if isinstance(each, Taken))
-        return make_taken((instant, passed, [standings[index] for index in range(len(ops))]))
+        return make_taken((instant, passed, [standings[index] for index in range(count)]))
 
     async def _give_back(self, slot: int, ops: Sequence[Op], now: int, identity: bytes) -> None:
         """Undo charges in the windows of `now`, once, however often this is tried."""
@@ -227,6 +223,8 @@ class RedisCounters:
             "store_overflow_total": self.crowded,
             "store_spanning_total": self.spanning,
             "store_owed": len(self._owed),
+            "store_given_back_total": self._owed.given_back,
+            "store_given_back_lost_total": self._owed.lost,
             "store_denied_without_asking_total": self._over_limit.answered,
             "store_clock_steps_total": self.clock.steps,
         }

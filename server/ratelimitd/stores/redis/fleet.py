@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ratelimitd.clock import steady_ns
-from ratelimitd.errors import StoreError, StoreUnavailableError
+from ratelimitd.errors import StoreError, StoreNotAskedError, StoreUnavailableError
 from ratelimitd.stores.redis.batcher import Batcher
 from ratelimitd.stores.redis.breaker import Breaker, State
 
@@ -73,11 +73,12 @@ class Fleet:
         reply = await future
         if isinstance(reply, StoreError):
             raise reply
-        if not isinstance(reply, list):
-            msg = f"Redis does not tell the time: {reply}"
-            raise StoreUnavailableError(msg)
-        seconds, microseconds = reply
-        self._clock.observe(int(seconds) * 1_000_000 + int(microseconds), self._clock.floor)
+        match reply:
+            case [bytes(seconds), bytes(microseconds)]:
+                instant = int(seconds) * 1_000_000 + int(microseconds)
+                self._clock.observe(instant, self._clock.floor)
+            case _:
+                raise StoreUnavailableError(f"Redis does not tell the time: {reply!r:.200}")
 
     def submit(self, slot: int, package: Package) -> Awaitable[Verdict]:
         """Decide on the server of a slot. Raises `StoreError`, some only when awaited."""
@@ -94,9 +95,6 @@ class Fleet:
         return batcher.submit(package)
 
     def _batcher(self, node: _Node, slot: int) -> Batcher:
-        several = self._servers.are_several
-        batcher = Batcher(self._script, self._clock, self._room, together=several)
-
         def send(command: bytes, on_reply: Callable[[object], None]) -> None:
             def landed(reply: object) -> None:
                 if isinstance(reply, StoreError):
@@ -105,14 +103,14 @@ class Fleet:
 
             self._servers.send(slot, command, landed)
 
-        batcher.send = send
-        return batcher
+        several = self._servers.are_several
+        return Batcher(send, self._script, self._clock, self._room, together=several)
 
     def _failed(self, node: _Node, slot: int, error: StoreError) -> None:
         """Stop waiting on a server; what waits for a batch fails with the batch."""
         node.breaker.failed(error)
         for batcher in node.batchers.values():
-            batcher.fail(error)
+            batcher.fail(StoreNotAskedError(str(error)))
         if node.probing is None or node.probing.done():
             node.probing = asyncio.get_running_loop().create_task(self._probe(node, slot))
 
@@ -130,11 +128,6 @@ class Fleet:
             else:
                 node.breaker.probe_ended(None)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether no server is given up at present."""
-        return all(node.breaker.state is State.CLOSED for node in self._nodes.values())
-
     def figures(self) -> dict[str, int]:
         """Return numbers for operators."""
         batchers = [each for node in self._nodes.values() for each in node.batchers.values()]
@@ -150,7 +143,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Let go of the servers; what waits fails."""
-        error = StoreUnavailableError("the store is closed")
+        error = StoreNotAskedError("the store is closed")
         for node in self._nodes.values():
             if node.probing is not None:
                 node.probing.cancel()
@@ -160,7 +153,6 @@ class Fleet:
 
 
 def _tell(name: str, state: State, why: str) -> None:
-    if state is State.OPEN:
-        _LOG.warning("Redis is given up until it answers again", extra={"server": name, "why": why})
-    else:
-        _LOG.warning("Redis is back", extra={"server": name, "why": why})
+    """Say which server it is; what becomes of calls is said by who decides it (`failure`)."""
+    text = "Redis is given up until it answers again" if state is State.OPEN else "Redis is back"
+    _LOG.info(text, extra={"server": name, "why": why})

@@ -29,7 +29,7 @@ Kind = Literal["single", "sentinel", "cluster"]
 
 PORT, SENTINEL_PORT = 6379, 26_379
 HIDDEN = "***"
-_KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     "redis": "single",
     "rediss": "single",
     "unix": "single",
@@ -38,6 +38,7 @@ _KINDS: dict[str, Kind] = {
     "redis+cluster": "cluster",
     "rediss+cluster": "cluster",
 }
+"""By scheme."""
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _SENTINEL = ("sentinel_username", "sentinel_password")
 _GENERAL = ("db", "username", "password")
@@ -103,9 +104,9 @@ class Target:
 def parse(url: str) -> Target:
     """Read a URL. Raises one `SettingsError` with every fault, a line each, and no secret."""
     scheme, mark, rest = url.partition("://")
-    kind = _KINDS.get(scheme)
+    kind = KINDS.get(scheme)
     if not mark or kind is None:
-        near = get_close_matches(scheme, _KINDS, 1) if mark else []
+        near = get_close_matches(scheme, KINDS, 1) if mark else []
         hint = f"did you mean {near[0]}://?" if near else "write redis://HOST:PORT"
         raise SettingsError(f"{scheme if mark else HIDDEN} is no scheme of Redis; {hint}")
     reading = _Reading(scheme, kind, rest)
