@@ -199,6 +199,8 @@ class Kind:
     """Give back hits of the current window, not below 0."""
     RELEASE: Final = 5
     """Give back a lease by its id; once, however often it comes."""
+    RENEW: Final = 6
+    """Let a held lease live its lifetime from now on; one that is not held stays so."""
 
 
 class Op(NamedTuple):
@@ -216,7 +218,7 @@ class Op(NamedTuple):
     """For CHARGE: hits of this call's earlier charges on the counter, which must fit as well (those
     of shadow limits come last: `stores.stacking`)."""
     lease: str = ""
-    """The lease's id, for ACQUIRE and RELEASE."""
+    """The lease's id, for ACQUIRE, RELEASE and RENEW."""
 
 
 class Standing(NamedTuple):
@@ -225,10 +227,11 @@ class Standing(NamedTuple):
     limit: Limit
     """Which limit."""
     passes: bool
-    """Whether this operation fits. True for reports, refunds and releases."""
+    """Whether this operation fits; for RENEW, whether the lease was held. True for reports,
+    refunds and releases."""
     before: int
     """Hits used before the operation's call, rounded up. What the call tells has happened before
-    it: reports, refunds and releases come first."""
+    it: reports, refunds, releases and renewals come first."""
     after: int
     """Hits used after it; equals `before` where nothing was charged."""
     retry_at: int
@@ -270,6 +273,11 @@ class Descriptor:
     """`is_negative_hits`: gives back instead of taking."""
     override: Override | None = None
     """Its own limit, honoured only where the policy says so."""
+    subject: Subject | None = field(default=None, repr=False)
+    """Who asks, where the caller is not named by an entry: a registered key's hash, or any."""
+    kind: int | None = field(default=None, repr=False)
+    """What to do (one of `Kind`) with `hits`, where it is not to be read from entries and hits as
+    for Envoy."""
 
 
 class Question:

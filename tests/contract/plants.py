@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ratelimitd.algorithms import fixed_window, lease, sliding_window, token_bucket
-from ratelimitd.model import FOREVER, OVERFLOW, Kind, Standing
-from ratelimitd.stores.memory import aging, counters, paged, tables
+from ratelimitd.model import FOREVER, OVERFLOW, Counter, Kind, Standing
+from ratelimitd.stores.memory import aging, counters, held, paged, tables
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import Taken
 from tests.support.stores import at_once
@@ -163,16 +163,16 @@ def counting_all_callers_together(patch: Patch) -> None:
 def giving_back_any_lease(patch: Patch) -> None:
     """A release that comes twice frees somebody else's."""
 
-    def add(self: Any, op: Any, hits: int, now: int) -> None:  # noqa: ANN401
-        if op.kind == Kind.RELEASE:
-            states = self._held(op.counter.key, now)
-            if states:
-                states.popitem()
-        else:
-            original(self, op, hits, now)
+    def free(self: Any, lease: str) -> bool:  # noqa: ANN401
+        if self._kinds and self._kinds[0] and not original(self, lease):
+            self._kinds[0].popitem()
+        return True
 
-    original = tables.LeaseTable.add
-    patch.setattr(tables.LeaseTable, "add", add)
+    original = held.Held.free
+    patch.setattr(held.Held, "free", free)
+    patch.setattr(
+        tables.LeaseTable, "holder", lambda _, op, __: op.kind > Kind.PEEK and op.counter.key
+    )
 
 
 def holding_leases_one_too_long(patch: Patch) -> None:
@@ -222,15 +222,11 @@ def inventing_counters_by_refunds(patch: Patch) -> None:
 def giving_back_only_from_ones_own(patch: Patch) -> None:
     """A lease of the shared counter stays taken once its holder has a counter."""
 
-    def add(self: Any, op: Any, hits: int, now: int) -> None:  # noqa: ANN401
-        if op.kind == Kind.RELEASE:
-            key = self._states.find(op.counter)
-            self._held(key, now).pop(op.lease, None)
-        else:
-            original(self, op, hits, now)
+    def holder(original: Any, self: Any, op: Any, now: int) -> Any:  # noqa: ANN401
+        own = Counter(op.counter.family, op.counter.key, bounded=False)
+        return original(self, op._replace(counter=own), now)
 
-    original = tables.LeaseTable.add
-    patch.setattr(tables.LeaseTable, "add", add)
+    _wrap(patch, tables.LeaseTable, "holder", holder)
 
 
 def forgetting_too_soon(patch: Patch) -> None:

@@ -47,10 +47,15 @@ class Counters(Protocol):
 
         CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
         changes anything. A shadow limit never denies; it counts with the others, where its own hits
-        fit. REPORT, REFUND and RELEASE are always done, and before all others of the call, wherever
-        they stand in it: they tell what has happened, and the rest is judged on what they leave.
-        Among themselves they add up in their order, and so do charges (`Op.prior`). Costs one round
-        trip, or none. Raises `StoreError`.
+        fit. REPORT, REFUND, RELEASE and RENEW are always done, and before all others of the call,
+        wherever they stand in it: they tell what has happened, and the rest is judged on what they
+        leave. Among themselves they add up in their order, and so do charges (`Op.prior`). Costs
+        one round trip, or none. Raises `StoreError`.
+
+        A lease is held from ACQUIRE until RELEASE or until its meter's lease time has passed, which
+        RENEW begins anew. Both change nothing for a lease that is not held: one that was released,
+        has ended, is of another counter, or never was. RENEW says so by `Standing.passes`; a
+        RELEASE always passes, and gave something back where `before` and `after` differ.
 
         Within `ID_LIFETIME`, the reports and refunds of calls with the same `request_id` are done
         at most once, by the first call that reaches the counts: so a call whose outcome nobody

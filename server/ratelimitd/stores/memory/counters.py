@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import Counter, Kind, make_standing
-from ratelimitd.stores.memory.tables import TABLES
+from ratelimitd.stores.memory.tables import TABLES, LeaseTable
 from ratelimitd.stores.ports import Taken, make_taken
 from ratelimitd.stores.stacking import stacked
 
@@ -96,6 +96,8 @@ class MemoryCounters:
 
     def _tell(self, op: Op, now: int) -> Standing:
         table = self._table(op)
+        if isinstance(table, LeaseTable):
+            return _tell_of_lease(table, op, now)
         if op.kind == Kind.REPORT and op.counter.bounded and table.strangers >= self._room:
             self.overflowed += not table.knows(op.counter.key, now)
         before = table.judge(op.counter, op.limit, 0, now).before
@@ -171,3 +173,15 @@ class MemoryCounters:
 
     async def close(self) -> None:
         """Nothing to write, nothing to let go of."""
+
+
+def _tell_of_lease(table: LeaseTable, op: Op, now: int) -> Standing:
+    """Release or renew, and tell how the counter stands where the lease is held."""
+    counter, holder = op.counter, table.holder(op, now)
+    if counter.bounded:
+        counter = Counter(counter.family, holder or counter.key, bounded=False)
+    before = table.judge(counter, op.limit, 0, now).before
+    table.add(op, op.hits, now)
+    bare = table.judge(counter, op.limit, 0, now)
+    passes = holder is not None or op.kind != Kind.RENEW
+    return make_standing((op.limit, passes, before, bare.before, now, bare.reset_at))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ratelimitd.algorithms import lease, token_bucket
 from ratelimitd.model import Algorithm, Counter, Kind, Limit, Op, Standing
 from ratelimitd.stores.memory.aging import Aging
+from ratelimitd.stores.memory.held import Held
 from ratelimitd.stores.memory.paged import FixedTable, SlidingTable
 
 if TYPE_CHECKING:
@@ -89,32 +90,38 @@ class BucketTable(AgingTable[token_bucket.State]):
         self._states.age(now, lifetime)
 
 
-class LeaseTable(AgingTable[dict[str, int]]):
-    """Leases: for each counter its held leases and when each expires."""
+class LeaseTable(AgingTable[Held]):
+    """Leases: for each counter those that it holds."""
 
     __slots__ = ()
 
-    def _held(self, key: bytes, now: int) -> dict[str, int]:
-        held = self._states.get(key)
-        if held is None:
-            return {}
-        for name in [name for name, expiry in held.items() if expiry <= now]:
-            del held[name]
-        return held
-
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
-        held = self._held(self._states.find(counter), now)
-        return lease.judge(limit, len(held), need, max(held.values(), default=now), now)
+        held = self._states.get(self._states.find(counter))
+        count, last = held.count(now) if held is not None else (0, now)
+        return lease.judge(limit, count, need, last, now)
+
+    def holder(self, op: Op, now: int) -> bytes | None:
+        """Return the key under which the operation's lease is held: its own, or the shared one."""
+        counter = op.counter
+        for key in (counter.key, counter.overflow) if counter.bounded else (counter.key,):
+            held = self._states.get(key)
+            if held is not None and held.holds(op.lease, now):
+                return key
+        return None
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits
         key = self._states.find(op.counter)
-        held = self._held(key, now)
+        if op.kind > Kind.PEEK:
+            holder = self.holder(op, now)
+            if holder is None:
+                return
+            key = holder
+        held = self._states.get(key) or Held()
         if op.kind == Kind.RELEASE:
-            if held.pop(op.lease, None) is None and op.counter.bounded:
-                self._held(op.counter.overflow, now).pop(op.lease, None)
+            held.free(op.lease)
             return
-        held[op.lease] = lease.expires_at(op.limit, now)
+        held.hold(op.lease, op.limit.meter.lease_us, lease.expires_at(op.limit, now))
         self._states.age(now, op.limit.meter.lease_us)
         self._states.put(key, held, op.counter.bounded and key is not op.counter.overflow)
 

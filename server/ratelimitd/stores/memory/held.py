@@ -1,0 +1,62 @@
+"""The leases that one counter holds, in the order in which they end.
+
+Granting, renewing, releasing, expiring and counting cost the same however many are held. That rests
+on time never running backwards: leases of one lifetime end in the order in which they were granted
+or renewed, so that a lease that is granted or renewed is the last of its kind. A policy that is
+loaded anew may change the lifetime; then there are several kinds until the last of the old have
+ended. Knows no clock, no limit and no other counter.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class _Alike(OrderedDict[str, int]):
+    """Leases of one lifetime: id to the instant at which each ends, the next to end first."""
+
+    __slots__ = ("lifetime",)
+
+    def __init__(self, lifetime: int) -> None:
+        super().__init__()
+        self.lifetime = lifetime
+
+
+class Held:
+    """Leases by their ids. Those that have ended are let go whenever the rest are counted."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds: list[_Alike] = []
+
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many are held, and when the last of them ends (now, where none is)."""
+        held, last = 0, now
+        for kind in self._kinds:
+            while kind and kind[next(iter(kind))] <= now:
+                kind.popitem(last=False)
+            if kind:
+                held += len(kind)
+                last = max(last, kind[next(reversed(kind))])
+        return held, last
+
+    def holds(self, lease: str, now: int) -> bool:
+        """Say whether a lease is held."""
+        return any(kind.get(lease, now) > now for kind in self._kinds)
+
+    def hold(self, lease: str, lifetime: int, ends: int) -> None:
+        """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
+        self.free(lease)
+        for kind in self._kinds:
+            if kind.lifetime == lifetime:
+                break
+        else:
+            self._kinds = [kind for kind in self._kinds if kind]
+            kind = _Alike(lifetime)
+            self._kinds.append(kind)
+        kind[lease] = ends
+
+    def free(self, lease: str) -> bool:
+        """Let go of a lease, and say whether there was one of that id."""
+        return any(kind.pop(lease, None) is not None for kind in self._kinds)
