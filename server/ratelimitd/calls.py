@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ratelimitd.model import Descriptor, Question, Standing
     from ratelimitd.stores.ports import Taken
 
+_OF_A_LEASE = (Kind.RELEASE, Kind.RENEW)
 UNKNOWN_DOMAIN = "unknown_domain"
 UNKNOWN_METER = "unknown_meter"
 UNTRUSTED_ENTRY = "untrusted_entry"
@@ -131,6 +132,8 @@ def _refused(descriptor: Descriptor, reading: Reading, *, named: bool) -> bool:
         return False
     if reading.plan.fate is not Fate.REFUSED or reading.done or descriptor.negative:
         return False
+    if descriptor.kind is not None:
+        return descriptor.kind <= Kind.PEEK
     meter = reading.plan.meter
     return not (meter and meter.kind is MeterKind.POSTPAID and descriptor.hits)
 
@@ -154,7 +157,7 @@ def _ops(descriptor: Descriptor, reading: Reading, default: int, *, peek_only: b
         return []
     if peek_only and kind <= Kind.PEEK:
         kind, hits = Kind.PEEK, max(hits, 1)
-    lease = reading.lease if kind == Kind.RELEASE else ""
+    lease = reading.lease if kind in _OF_A_LEASE else ""
     return [Op(kind, counter, limit, hits, 0, lease) for limit, counter in plan.limits]
 
 
@@ -163,6 +166,8 @@ def _kind(
 ) -> tuple[int | None, int]:
     """Say what a descriptor does and how much of it (design, section 6)."""
     own = descriptor.hits
+    if descriptor.kind is not None:
+        return descriptor.kind, own or 0
     least = 0 if meter is MeterKind.POSTPAID else 1
     hits = (default or least) if own is None else own
     if meter is MeterKind.LEASE:
@@ -227,7 +232,9 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
             best = tightest([standings[index] for index in visible]) if visible else None
         statuses.append(make_status((True, best)))
     every = [standings[index] for index in listed] if listed else ()
-    return make_decision((now, True, statuses, shown, every, families, "", lease, ""))
+    return make_decision(
+        (now, True, statuses, shown, every, families, "", lease, "", standings, True)
+    )
 
 
 def settle_unasked(call: Call, *, allowed: bool) -> Decision:
@@ -243,9 +250,9 @@ def settle_unasked(call: Call, *, allowed: bool) -> Decision:
         for part in call.parts
     ]
     reason = "" if call.refusal or allowed else STORE_UNAVAILABLE
-    return Decision(
-        *(0, allowed and not call.refusal, statuses, None, (), ()), call.refusal, "", reason
-    )
+    allowed = allowed and not call.refusal
+    answer = (allowed, statuses, None, (), (), call.refusal, "", reason)
+    return Decision(0, *answer, counted=False)
 
 
 def leased(ops: Sequence[Op], lease: str) -> list[Op]:
@@ -262,7 +269,8 @@ def _denied(call: Call, taken: Taken) -> Decision:
         failing = [standings[index] for index in call.judged if not standings[index].passes]
         shown = longest_wait(failing)
     listed = [standings[index] for index in call.listed]
-    return Decision(now, False, statuses, shown, listed, call.families, call.refusal)
+    answer = (False, statuses, shown, listed, call.families, call.refusal)
+    return Decision(now, *answer, every=standings)
 
 
 def _status(part: Part, standings: Sequence[Standing]) -> Status:

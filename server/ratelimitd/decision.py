@@ -46,6 +46,10 @@ class Decision(NamedTuple):
     """The id of the lease that was granted; empty otherwise."""
     reason: str = ""
     """Why the call is denied where no limit is: `details.reason` of the body; empty otherwise."""
+    every: Sequence[Standing] = ()
+    """How each operation of the call stands, in their order; those of shadow limits too."""
+    counted: bool = True
+    """Whether the store has it. False where something stood in for the store, or nothing did."""
 
 
 make_status: Callable[[tuple[bool, Standing | None]], Status] = partial(tuple.__new__, Status)

@@ -100,7 +100,7 @@ class Failure:
             lease = f"{self._standby.mark}{self._new_lease()}" if call.acquires else ""
             self._standby.seed(ops, known)
             taken = await self._standby.take(leased(ops, lease) if lease else ops)
-            return settle(call, taken, lease)
+            return settle(call, taken, lease)._replace(counted=False)
         if mode is _ERROR and call.judged and not call.refusal:
             raise error
         return settle_unasked(call, allowed=mode is _ALLOW)

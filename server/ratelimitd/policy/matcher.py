@@ -43,6 +43,8 @@ _SHORT = keys.LONGEST_VALUE // 4
 
 Value = str | None
 """A descriptor entry's value; None where the entry is absent, which is not empty."""
+Given = Value | Override | bytes
+"""What a plan depends on: values of entries; behind them a limit and a subject, where given."""
 
 
 class Fate(enum.Enum):
@@ -102,7 +104,7 @@ class Matcher:
         names = sorted(_named(policy) - policy.attributes)
         self._slots = {name: index for index, name in enumerate(names)}
         self._names = tuple(names)
-        self._memo: Memo[tuple[Value | Override, ...], Plan] = Memo(plans)
+        self._memo: Memo[tuple[Given, ...], Plan] = Memo(plans)
         self._families: dict[Limit, str] = {}
         self._group = _outermost(policy)
         named = (limit.meter.name for limit in _limits(policy) if limit.name == policy.report)
@@ -115,7 +117,7 @@ class Matcher:
 
     def read(self, descriptor: Descriptor) -> Reading:
         """Return what the descriptor means; of entries of one name, the first counts."""
-        values: list[Value | Override] = [None] * len(self._names)
+        values: list[Given] = [None] * len(self._names)
         lease, done, untrusted, long = "", False, 0, False
         for name, value in descriptor.entries:
             index = self._slots.get(name)
@@ -131,6 +133,8 @@ class Matcher:
                 done = done or value == "done"
         if descriptor.override and self.policy.overrides:
             values.append(descriptor.override)
+        if descriptor.subject is not None:
+            values.append(descriptor.subject)
         key = self._bounded(values) if long else tuple(values)
         plan = self._memo.get(key) or self._memo.recall(key)
         if plan is None:
@@ -138,32 +142,35 @@ class Matcher:
             self._memo.put(key, plan)
         return Reading(plan, done, lease, untrusted)
 
-    def _bounded(self, values: list[Value | Override]) -> tuple[Value | Override, ...]:
+    def _bounded(self, values: list[Given]) -> tuple[Given, ...]:
         """Return the key of the cache where some value may be long: no memory for what is sent."""
         bounded_value = self._hasher.bounded_value
         return tuple(bounded_value(each) if isinstance(each, str) else each for each in values)
 
-    def _plan(self, given: list[Value | Override]) -> Plan:
-        override = given[-1] if len(given) > len(self._names) else None
+    def _plan(self, given: list[Given]) -> Plan:
+        behind = given[len(self._names) :]
+        override = next((each for each in behind if isinstance(each, Override)), None)
+        subject = next((Subject(each) for each in behind if isinstance(each, bytes)), None)
         values: dict[str, str] = {
             name: value
             for name, value in zip(self._names, given, strict=False)
             if isinstance(value, str)
         }
         api_key = self._api_key(values)
+        keyless = subject is None and not api_key
         values = {name: self._hasher.bounded_value(value) for name, value in values.items()}
         for conditions in self.policy.exempt:
             if self._applies(conditions, values):
-                return Plan(Fate.FREE, keyless=not api_key)
-        caller = self._caller(api_key, values)
+                return Plan(Fate.FREE, keyless=keyless)
+        caller = self._caller(api_key, values) if subject is None else self._known(subject)
         meter = self.policy.meters.get(values.get("meter", DEFAULT_METER))
         if isinstance(caller, Plan):
-            return caller._replace(meter=meter, keyless=not api_key)
+            return caller._replace(meter=meter, keyless=keyless)
         if meter is None:
             fate = Fate.REFUSED if caller.refusal else Fate.UNKNOWN_METER
-            return Plan(fate, refusal=caller.refusal, keyless=not api_key)
+            return Plan(fate, refusal=caller.refusal, keyless=keyless)
         limits = caller.limits
-        if isinstance(override, Override) and meter.kind is not MeterKind.LEASE:
+        if override is not None and meter.kind is not MeterKind.LEASE:
             limits = (overriding(override, meter),)
         if caller.record is not None:
             values.update(caller.record.attributes)
@@ -175,7 +182,7 @@ class Matcher:
         if caller.refusal:
             return Plan(Fate.REFUSED, meter, bound, caller.refusal)
         fate = Fate.LIMITED if bound else Fate.FREE
-        return Plan(fate, meter, bound, keyless=not api_key)
+        return Plan(fate, meter, bound, keyless=keyless)
 
     def _api_key(self, values: dict[str, str]) -> str:
         """Return the key that the subject's entry holds, without its scheme; empty if none.
@@ -193,16 +200,18 @@ class Matcher:
         return "" if rest else first
 
     def _caller(self, api_key: str, values: dict[str, str]) -> Caller | Plan:
-        policy, rule = self.policy, self.policy.subject
         if not api_key:
-            return self._by(rule.missing, self._hasher.address(values.get(ADDRESS)), "missing")
-        subject = self._hasher.key(api_key)
-        record = policy.records.get(subject)
+            missing = self.policy.subject.missing
+            return self._by(missing, self._hasher.address(values.get(ADDRESS)), "missing")
+        return self._known(self._hasher.key(api_key), *self._hasher.older(api_key))
+
+    def _known(self, subject: Subject, *older: Subject) -> Caller | Plan:
+        """Return the caller of a key's hash; the hash may be an older secret's."""
+        policy = self.policy
+        found = map(policy.records.get, (subject, *older))
+        record = next(filter(None, found), None)
         if record is None:
-            older = map(policy.records.get, self._hasher.older(api_key))
-            record = next(filter(None, older), None)
-        if record is None:
-            return self._by(rule.default_tier, subject, "not registered")
+            return self._by(policy.subject.default_tier, subject, "not registered")
         refusal = f"API key is {record.refusal}" if record.refusal else ""
         return Caller(record.subject, effective_limits(policy, record), record, refusal)
 

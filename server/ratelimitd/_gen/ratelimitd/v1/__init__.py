@@ -1,0 +1,1 @@
+"""Generated stubs of the proto package `ratelimitd.v1`."""
