@@ -19,13 +19,15 @@ ADDRESS = [
     (b"remote_address", b"127.0.0.1"),
     (b"masked_remote_address", b"127.0.0.1/32"),
 ]
+TOKENS, CONCURRENT = (b"meter", b"tokens"), (b"meter", b"concurrent")
 EVERY_LEGAL_BYTE = bytes({*range(0x21, 0x7F)} - {ord(",")})
 
 
 def descriptors(route: bytes, key: bytes | None = None) -> Descriptors:
-    """The two descriptors of a request from this machine."""
+    """The four descriptors of a request from this machine."""
     api_key = [] if key is None else [(b"api_key", key)]
-    return [[*api_key, (b"route", route), (b"remote_address", b"127.0.0.1")], ADDRESS]
+    who = [*api_key, (b"route", route), (b"remote_address", b"127.0.0.1")]
+    return [who, ADDRESS, [*who, TOKENS], [*who, CONCURRENT]]
 
 
 @pytest.mark.parametrize(
@@ -44,16 +46,18 @@ def descriptors(route: bytes, key: bytes | None = None) -> Descriptors:
 async def test_each_request_is_one_call_about_its_key_and_its_address(
     edge: Edge, rls: FakeRls, headers: Headers, key: bytes | None
 ) -> None:
-    """One call carries the key's descriptor and the address's; without a key both go all the same.
+    """One call carries the key's descriptors and the address's; without a key all go all the same.
 
-    The hits are left to the limiter: neither the call nor a descriptor names any.
+    The hits are left to the limiter, but for tokens: these are looked at, by 0 hits.
     """
     assert (await edge.request(headers=headers)).status == 200
     assert rls.calls == [descriptors(b"invoke", key)]
     (request,) = rls.requests
     assert request.domain == b"agent-api"
     assert request.hits_addend == 0
-    assert not any(descriptor.HasField("hits_addend") for descriptor in request.descriptors)
+    named = [descriptor.HasField("hits_addend") for descriptor in request.descriptors]
+    assert named == [False, False, True, False]
+    assert request.descriptors[2].hits_addend.value == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 
 import pytest
@@ -18,9 +20,10 @@ async def test_each_answer_tells_its_tokens() -> None:
     assert json.loads(one.body) == {
         "agent": "a1",
         "output": "done",
-        "usage": {"total_tokens": 7},
+        "usage": {"input_tokens": 0, "output_tokens": 7, "total_tokens": 7},
     }
-    assert json.loads(many.body)["usage"] == {"total_tokens": 84}
+    usage = {"input_tokens": 60, "output_tokens": 24, "total_tokens": 84}
+    assert json.loads(many.body)["usage"] == usage
 
 
 async def test_a_stream_is_server_sent_events_with_the_usage_near_the_end() -> None:
@@ -31,10 +34,45 @@ async def test_a_stream_is_server_sent_events_with_the_usage_near_the_end() -> N
     assert answer.body.decode().split("\n\n") == [
         'data: {"delta": "word 0"}',
         'data: {"delta": "word 1"}',
-        'data: {"usage": {"total_tokens": 42}}',
+        'data: {"usage": {"input_tokens": 30, "output_tokens": 12, "total_tokens": 42}}',
         "data: [DONE]",
         "",
     ]
+
+
+async def test_a_stream_may_tell_what_it_took_so_far() -> None:
+    """As APIs do whose customers may leave in the middle."""
+    async with serve_stub_api() as api:
+        answer = await request(api, target="/v1/agents/a1/stream?events=2&usage=each&tokens=30")
+    used = [10, 20, 30]
+    assert [f'"total_tokens": {count}' in answer.body.decode() for count in used] == [True] * 3
+
+
+@pytest.mark.parametrize("path", ["invoke", "stream", "batch"])
+async def test_it_says_nothing_of_tokens_when_told(path: str) -> None:
+    """The answer is whole all the same."""
+    body = b'{"inputs": ["x"]}'
+    async with serve_stub_api() as api:
+        answer = await request(api, target=f"/v1/agents/a1/{path}?usage=none", body=body)
+    assert answer.status == 200
+    assert b"usage" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["invoke", "stream", "batch"])
+async def test_it_cuts_the_connection_as_told(path: str) -> None:
+    """A status and the beginning of an answer, and then nobody is there."""
+    async with serve_stub_api() as api:
+        with pytest.raises(http.client.IncompleteRead):
+            await request(api, target=f"/v1/agents/a1/{path}?reset=1")
+
+
+async def test_it_compresses_json_for_whoever_accepts_gzip() -> None:
+    """Then nobody on the way can read it as it is."""
+    accepting = [("accept-encoding", b"gzip, br")]
+    async with serve_stub_api() as api:
+        answer = await request(api, target="/v1/agents/a1/invoke?pad=1000", headers=accepting)
+    assert answer.all("content-encoding") == ["gzip"]
+    assert json.loads(gzip.decompress(answer.body))["pad"] == "x" * 1000
 
 
 @pytest.mark.parametrize("path", ["invoke", "stream", "batch"])

@@ -1,13 +1,23 @@
 """An agent API that answers at once, and misbehaves when it is asked to: what Envoy guards.
 
-    POST /v1/agents/{id}/invoke     one answer, with `usage.total_tokens`
+    POST /v1/agents/{id}/invoke     one answer, with `usage`: input, output and total tokens
     POST /v1/agents/{id}/stream     server-sent events; the last but one carries the usage
     POST /v1/agents/{id}/batch      `{"inputs": [...]}`: an answer for each
     GET  /health
 
 Query parameters of any of them tell it how to misbehave, which no real API would take from
-outside: `sleep` (seconds), `status`, `tokens`, `events` and `gap` (seconds between events), and
-`limit_headers=1`: send every header of the limiter's, as an API does that has one of its own.
+outside:
+
+    sleep=S             wait so many seconds first
+    status=N            fail, from 400 on
+    reset=1             begin to answer, and cut the connection
+    tokens=N output=N   the tokens used, and how many of them the answer is
+    usage=none|each     say nothing of them; or say in each event what it took so far
+    events=N gap=S      how many events, and seconds between them
+    pad=N               so many more bytes in an answer
+    limit_headers=1     send every header of the limiter's, as an API with one of its own does
+
+JSON is compressed for whoever accepts gzip.
 
 It checks no key: whom Envoy lets through is served. `Arrivals` counts what came.
 """
@@ -17,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import gzip
 import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -24,21 +35,22 @@ from typing import TYPE_CHECKING, Final
 import h2corn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
 TOKENS: Final = 42
+OUTPUT: Final = 12
 EVENTS: Final = 3
 MAX_EVENTS: Final = 10_000
 MAX_SLEEP: Final = 600.0
 MAX_BODY: Final = 1 << 20
+MAX_PAD: Final = 16 << 20
 MAX_HEADER: Final = 128 << 10
 """What Envoy lets through must not fail here: envoy.yaml allows 96 KiB of headers."""
 
@@ -57,6 +69,10 @@ Arrivals = collections.Counter[str]
 """How many requests came for each path."""
 
 
+class _CutError(Exception):
+    """Expected: it was told to break its answer off, and the server closes the connection."""
+
+
 def create_app(arrivals: Arrivals | None = None) -> Starlette:
     """The stub as an ASGI application; `arrivals` is counted up as requests come."""
     seen = Arrivals() if arrivals is None else arrivals
@@ -64,7 +80,7 @@ def create_app(arrivals: Arrivals | None = None) -> Starlette:
     async def invoke(request: Request) -> Response:
         misbehaviour = await _arrive(request, seen)
         answer = {"agent": request.path_params["agent"], "output": "done"}
-        return misbehaviour or _json(request, answer | {"usage": _usage(request)})
+        return misbehaviour or _json(request, answer | _usage(request))
 
     async def batch(request: Request) -> Response:
         misbehaviour = await _arrive(request, seen)
@@ -74,7 +90,7 @@ def create_app(arrivals: Arrivals | None = None) -> Starlette:
         if inputs is None:
             return _json(request, {"error": 'send {"inputs": [...]}'}, status=400)
         results = [{"index": index, "output": "done"} for index in range(len(inputs))]
-        return _json(request, {"results": results, "usage": _usage(request, len(inputs))})
+        return _json(request, {"results": results} | _usage(request, len(inputs)))
 
     async def stream(request: Request) -> Response:
         misbehaviour = await _arrive(request, seen)
@@ -113,8 +129,9 @@ async def serve_stub_api(
     app = create_app(arrivals)
 
     async def forgiving(scope: Scope, receive: Receive, send: Send) -> None:
-        # Starlette raises this when a client leaves before the end of a stream: no fault here.
-        with contextlib.suppress(ClientDisconnect):
+        # Starlette raises the former when a client leaves before the end of a stream: no fault
+        # here. What has begun and does not go on is cut off by the server.
+        with contextlib.suppress(ClientDisconnect, _CutError):
             await app(scope, receive, send)
 
     server = h2corn.Server(forgiving, config)
@@ -134,16 +151,32 @@ async def _arrive(request: Request, arrivals: Arrivals) -> Response | None:
     status = int(_number(request, "status", 200, 599))
     if status >= HTTPStatus.BAD_REQUEST:
         return _json(request, {"error": f"told to answer {status}"}, status=status)
+    if request.query_params.get("reset") == "1":
+        return StreamingResponse(_cut(), media_type="application/json")
     return None
+
+
+async def _cut() -> AsyncIterator[str]:
+    yield '{"output": "do'
+    raise _CutError
 
 
 async def _events(request: Request) -> AsyncIterator[str]:
     gap = _number(request, "gap", 0, MAX_SLEEP)
-    for index in range(int(_number(request, "events", EVENTS, MAX_EVENTS))):
+    events = int(_number(request, "events", EVENTS, MAX_EVENTS))
+    for index in range(events):
         await asyncio.sleep(gap)
-        yield f"data: {json.dumps({'delta': f'word {index}'})}\n\n"
-    yield f"data: {json.dumps({'usage': _usage(request)})}\n\n"
+        event: dict[str, object] = {"delta": f"word {index}"}
+        if request.query_params.get("usage") == "each":
+            event["usage"] = {"total_tokens": _total(request) * (index + 1) // (events + 1)}
+        yield _event(event)
+    if usage := _usage(request):
+        yield _event(usage)
     yield "data: [DONE]\n\n"
+
+
+def _event(content: object) -> str:
+    return f"data: {json.dumps(content)}\n\n"
 
 
 async def _inputs(request: Request) -> list[object] | None:
@@ -159,12 +192,28 @@ async def _inputs(request: Request) -> list[object] | None:
     return inputs if isinstance(inputs, list) else None
 
 
-def _usage(request: Request, answers: int = 1) -> dict[str, int]:
-    return {"total_tokens": int(_number(request, "tokens", TOKENS, 1e9)) * answers}
+def _usage(request: Request, answers: int = 1) -> dict[str, object]:
+    """What an answer says of its tokens, as a part of it; nothing where it is told to say none."""
+    if request.query_params.get("usage") == "none":
+        return {}
+    total = _total(request)
+    output = min(total, int(_number(request, "output", OUTPUT, 1e9)))
+    counts = {"input_tokens": total - output, "output_tokens": output, "total_tokens": total}
+    return {"usage": {name: count * answers for name, count in counts.items()}}
 
 
-def _json(request: Request, content: object, status: int = 200) -> Response:
-    return JSONResponse(content, status_code=status, headers=_limit_headers(request))
+def _total(request: Request) -> int:
+    return int(_number(request, "tokens", TOKENS, 1e9))
+
+
+def _json(request: Request, content: dict[str, object], status: int = 200) -> Response:
+    headers = _limit_headers(request)
+    if pad := int(_number(request, "pad", 0, MAX_PAD)):
+        content = {"pad": "x" * pad} | content
+    body = json.dumps(content).encode()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers = gzip.compress(body), headers | {"content-encoding": "gzip"}
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
 def _limit_headers(request: Request) -> dict[str, str]:

@@ -11,7 +11,7 @@ from tests.e2e.support.edge import Edge, run_edge, shipped_config
 from tests.e2e.support.limiter import AS_SHIPPED, SHIPPED_POLICY, Limiter, run_limiter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 PATIENCE = "5s"
@@ -61,10 +61,13 @@ async def deploy(
     config: Config | None = None,
     listen: str = "127.0.0.1:0",
     program: str = AS_SHIPPED,
+    flags: Sequence[str] = (),
 ) -> AsyncIterator[Deployment]:
     """One limiter with `policy` behind one Envoy."""
     async with (
-        run_limiter(policy, transport=transport, listen=listen, program=program) as limiter,
+        run_limiter(
+            policy, transport=transport, listen=listen, program=program, flags=flags
+        ) as limiter,
         run_edge(limiter.address, config=config or patient_config()) as edge,
     ):
         yield Deployment(limiter=limiter, edge=edge)

@@ -63,17 +63,22 @@ class FakeRls:
     address: str = ""
     answer: Callable[[RawRateLimitRequest], Awaitable[Answer]] = always_allowed
     requests: list[RawRateLimitRequest] = dataclasses.field(default_factory=list)
+    """What was asked, but for `reports`."""
+    reports: list[RawRateLimitRequest] = dataclasses.field(default_factory=list)
+    """What was said with `phase=done`: Envoy may call so whenever a response has ended."""
 
     @property
     def calls(self) -> list[Descriptors]:
-        """The descriptors of each call so far."""
-        return [
-            [
-                [(entry.key, entry.value) for entry in descriptor.entries]
-                for descriptor in descriptors
-            ]
-            for descriptors in (request.descriptors for request in self.requests)
-        ]
+        """The descriptors of each call so far, but for reports."""
+        return [entries_of(request) for request in self.requests]
+
+
+def entries_of(request: RawRateLimitRequest) -> Descriptors:
+    """The entries of each descriptor of a call."""
+    return [
+        [(entry.key, entry.value) for entry in descriptor.entries]
+        for descriptor in request.descriptors
+    ]
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +87,8 @@ async def serve_fake_rls(*, serving: bool = True) -> AsyncIterator[FakeRls]:
     fake = FakeRls()
 
     async def should_rate_limit(request: RawRateLimitRequest, _: object) -> Answer:
-        fake.requests.append(request)
+        done = any((b"phase", b"done") in entries for entries in entries_of(request))
+        (fake.reports if done else fake.requests).append(request)
         return await fake.answer(request)
 
     server = grpc.aio.server()
