@@ -88,6 +88,7 @@ async def run_limiter(
     *,
     transport: str = "h2corn",
     listen: str = ANY_PORT,
+    store: str = "memory",
     program: str = AS_SHIPPED,
     flags: Sequence[str] = (),
 ) -> AsyncIterator[Limiter]:
@@ -100,7 +101,7 @@ async def run_limiter(
         if isinstance(policy, str):
             (folder / "policy.yaml").write_text(policy, "utf-8")
             policy = folder / "policy.yaml"
-        usual = ("--transport", transport, "--listen", listen, "--store", "memory")
+        usual = ("--transport", transport, "--listen", listen, "--store", store)
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(interpreter(transport), "-c", program, "serve", "--policy", policy, *usual),
