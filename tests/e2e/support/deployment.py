@@ -60,13 +60,19 @@ async def deploy(
     transport: str = "h2corn",
     config: Config | None = None,
     listen: str = "127.0.0.1:0",
+    store: str = "memory",
     program: str = AS_SHIPPED,
     flags: Sequence[str] = (),
 ) -> AsyncIterator[Deployment]:
     """One limiter with `policy` behind one Envoy."""
     async with (
         run_limiter(
-            policy, transport=transport, listen=listen, program=program, flags=flags
+            policy,
+            transport=transport,
+            listen=listen,
+            store=store,
+            program=program,
+            flags=flags,
         ) as limiter,
         run_edge(limiter.address, config=config or patient_config()) as edge,
     ):

@@ -1,0 +1,79 @@
+"""What tests of tokens and leases share: the stores, direct questions, and what was used."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import grpc.aio
+
+from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
+from tests.e2e.support.limiter import GONE_WITHIN, METHOD
+from tests.e2e.support.waiting import wait_until
+from tests.support.redis.server import single
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.support.limiter import Limiter
+
+STORES: Final = ("memory", "redis")
+PATIENT: Final = ("--store-timeout", "5s")
+"""These tests ask what is counted, not how fast: without it a busy machine's Redis would now and
+then be given up on, and a call be counted in the process."""
+OK: Final = RateLimitResponse.OK
+OVER_LIMIT: Final = RateLimitResponse.OVER_LIMIT
+
+
+@contextlib.contextmanager
+def store_of(kind: str) -> Iterator[str]:
+    """Run what a limiter needs to count in a store of this kind; the value is for `--store`."""
+    if kind == "memory":
+        yield kind
+        return
+    with single("redis") as server:
+        yield server.url
+
+
+def descriptor(*entries: str, hits: int | None = None, negative: bool = False) -> bytes:
+    """Return a descriptor of `name=value` entries."""
+    message = RateLimitDescriptor(is_negative_hits=negative)
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        message.entries.add(key=name, value=value)
+    if hits is not None:
+        message.hits_addend.value = hits
+    return message.SerializeToString()
+
+
+async def say(limiter: Limiter, *descriptors: bytes) -> RateLimitResponse:
+    """Ask the limiter about these in one call, past Envoy."""
+    request = RateLimitRequest(domain="agent-api")
+    for each in descriptors:
+        request.descriptors.add().MergeFromString(each)
+    async with grpc.aio.insecure_channel(limiter.address) as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        answer = await call(request.SerializeToString(), timeout=GONE_WITHIN)
+    return RateLimitResponse.FromString(answer)
+
+
+async def left(limiter: Limiter, meter: str, key: str, *entries: str) -> int:
+    """Return what a key has left of a meter, by a peek."""
+    peek = descriptor(f"api_key={key}", f"meter={meter}", *entries, hits=0)
+    (status,) = (await say(limiter, peek)).statuses
+    return status.limit_remaining
+
+
+async def settles(limiter: Limiter, meter: str, key: str, at: int, *entries: str) -> None:
+    """Wait until so much is left: Envoy reports after the client has its answer."""
+    seen = []
+
+    async def settled() -> bool:
+        seen.append(await left(limiter, meter, key, *entries))
+        return seen[-1] == at
+
+    try:
+        await wait_until(settled, description=f"{at} {meter} left")
+    except AssertionError as error:
+        raise AssertionError(f"{error}, but {seen[-1]}") from None
