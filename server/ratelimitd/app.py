@@ -23,7 +23,7 @@ from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
 from ratelimitd.policy.freeing import free_policies
 from ratelimitd.policy.load import load
-from ratelimitd.rpc import health, ratelimit, reflection
+from ratelimitd.rpc import health, limiter_service, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.redis.opening import open_redis
@@ -56,6 +56,7 @@ _ADVICE = {
 SWITCH = 0.0002
 """Seconds after which a thread that reads a policy must let decisions go on."""
 NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
+_SERVICES = (ratelimit.SERVICE, limiter_service.SERVICE)
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
 
@@ -79,7 +80,7 @@ class Service:
         self.telemetry = Telemetry()
         self._lag = LoopLag()
         self._counters = open_counters(settings, clock or SystemClock())
-        self.health = health.Health((ratelimit.SERVICE,))
+        self.health = health.Health(_SERVICES)
         self._failure = self._stand_in()
         self.limiter = Limiter(
             self.policy.policies.values(),
@@ -92,8 +93,10 @@ class Service:
         )
         self.handlers = Handlers()
         ratelimit.register(self.handlers, self.limiter, self.telemetry)
+        servicer = limiter_service.LimiterServicer(self.limiter, self.telemetry)
+        limiter_service.register(self.handlers, servicer)
         self.health.register(self.handlers)
-        reflection.register(self.handlers, (ratelimit.SERVICE, health.SERVICE))
+        reflection.register(self.handlers, (*_SERVICES, health.SERVICE))
         self.workers: Callable[[], Awaitable[Readings]] | None = None
         """Tells the counts of all workers, where this is the first of several."""
         self._ready = False

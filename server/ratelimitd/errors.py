@@ -19,6 +19,33 @@ class InvalidRequestError(RateLimitdError):
     """
 
 
+class InvalidFieldsError(InvalidRequestError):
+    """Expected: a service's call with a mistake in it. Its developer must act, and is told where.
+
+    Texts are ours: they never hold what was sent.
+    """
+
+    def __init__(self, message: str, violations: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message, violations)
+        self.violations = violations
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    @classmethod
+    def of(cls, *violations: tuple[str, str]) -> InvalidFieldsError:
+        """Name each field at fault (`asks[1].meter`; empty: the whole request) and what is."""
+        told = (f"{field}: {text}" if field else text for field, text in violations)
+        return cls("; ".join(told), violations)
+
+
+class ReservationOverError(RateLimitdError):
+    """Expected: a settlement that comes after its reservation's expiry.
+
+    The service must settle sooner, or the policy's author lets reservations live longer.
+    """
+
+
 class RequestTooLargeError(RateLimitdError):
     """Expected: more than 64 descriptors, or more than 64 entries in one. The operator must act."""
 

@@ -118,6 +118,16 @@ class Limiter:
             question.last = taken
         return settle(call, taken, lease)
 
+    async def decide_in_full(self, question: Question) -> tuple[Decision, Sequence[Op]]:
+        """Answer one call, and say of which operations `Decision.every` tells. Raises as `decide`.
+
+        The question must be this call's own.
+        """
+        decision = await self.decide(question)
+        call = question.plan
+        assert isinstance(call, Call)
+        return decision, call.ops
+
     def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
         """Return the operations of a call that is not plain, its lease's id, and its own."""
         ops: Sequence[Op] = call.ops

@@ -26,6 +26,8 @@ X_NAMES = (
     "X-RateLimit-Reset",
     "X-RateLimit-Reset-After",
 )
+EXCEEDED = "API rate limit exceeded"
+"""What the body of a denial by a limit says."""
 RETRY_AFTER = "Retry-After"
 CONTENT_TYPE = ("content-type", "application/json")
 EXCEEDS_LIMIT = "exceeds_limit"
@@ -97,7 +99,6 @@ def body(decision: Decision) -> str:
         return ""
     shown = decision.shown
     details: dict[str, object] = {}
-    message = "API rate limit exceeded"
     if shown is not None:
         details = {
             "limit": shown.limit.capacity,
@@ -107,13 +108,22 @@ def body(decision: Decision) -> str:
         }
         if shown.retry_at == NEVER:
             details["reason"] = EXCEEDS_LIMIT
-    elif decision.refusal:
-        message = decision.refusal
-    elif decision.reason:
-        message = UNCHECKED
+    elif decision.reason and not decision.refusal:
         details = {"retry_after": retry_after(decision), "reason": decision.reason}
-    error = {"code": "RATE_LIMIT_EXCEEDED", "message": message, "details": details, "status": 429}
+    error = {
+        "code": "RATE_LIMIT_EXCEEDED",
+        "message": message(decision),
+        "details": details,
+        "status": 429,
+    }
     return json.dumps({"error": error})
+
+
+def message(decision: Decision) -> str:
+    """Return why a call is denied, in words for its caller."""
+    if decision.shown is not None:
+        return EXCEEDED
+    return decision.refusal or (UNCHECKED if decision.reason else EXCEEDED)
 
 
 def ietf_policy(standings: Sequence[Standing]) -> str:

@@ -44,6 +44,7 @@ async def test_list_services(conversation: Conversation) -> None:
     answer = await ask(conversation, list_services="")
     assert {each.name for each in answer.list_services_response.service} == {
         SERVICE,
+        "ratelimitd.v1.LimiterService",
         "grpc.health.v1.Health",
         *NAMES,
     }

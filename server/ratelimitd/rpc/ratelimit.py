@@ -5,7 +5,7 @@ The same servicer serves every transport and `grpcio-testing`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2_grpc
 from ratelimitd.errors import InvalidRequestError, RateLimitdError
@@ -42,9 +42,7 @@ class Context(Protocol):
 class Registrar(Protocol):
     """What methods are registered with (`transports.handlers.Handlers`)."""
 
-    def parse_with(
-        self, service: str, method: str, parse: Callable[[bytes], Question | None]
-    ) -> None:
+    def parse_with(self, service: str, method: str, parse: Callable[[bytes], Any]) -> None:
         """Read a method's requests by other means than its message's own parser."""
         ...
 

@@ -9,10 +9,11 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2
+from ratelimitd._gen.ratelimitd.v1 import limiter_pb2
 from ratelimitd.rpc.reflection import V1
 
 V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
-_FILES = (rls_pb2, health_pb2, reflection_pb2)
+_FILES = (rls_pb2, limiter_pb2, health_pb2, reflection_pb2)
 
 
 def paths() -> tuple[str, ...]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 STATUSES: dict[type[errors.RateLimitdError], grpc.StatusCode] = {
     errors.RateLimitdError: grpc.StatusCode.INTERNAL,
     errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidFieldsError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ReservationOverError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RequestTooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.SettingsError: grpc.StatusCode.INTERNAL,
     errors.PolicyError: grpc.StatusCode.INTERNAL,
