@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, NewType
 
+from ratelimitd.meters import Meter, MeterKind
 from ratelimitd.windows import Span, Unit, Window
 
 if TYPE_CHECKING:
@@ -54,37 +55,6 @@ FOREVER = 2**62
 
 Subject = NewType("Subject", bytes)
 """Who is limited: the keyed hash of an API key (16 bytes), never the key."""
-
-
-class MeterKind(enum.Enum):
-    """How a meter is charged."""
-
-    PREPAID = "prepaid"
-    """Allowed when used + hits <= amount; charged before the request runs."""
-    POSTPAID = "postpaid"
-    """Allowed while used < amount; charged when the response ends, may run into debt."""
-    LEASE = "lease"
-    """Held from request to response."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meter:
-    """What is counted: requests, tokens, requests in flight."""
-
-    name: str
-    """As policy files and `meter` entries spell it."""
-    kind: MeterKind
-    """How it is charged."""
-    lease_us: int = 0
-    """How long a lease lives without renewal, microseconds. Only for `MeterKind.LEASE`."""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            msg = "a meter needs a name"
-            raise ValueError(msg)
-        if (self.kind is MeterKind.LEASE) != (self.lease_us > 0):
-            msg = f"meter {self.name}: lease meters, and only they, have a positive lease time"
-            raise ValueError(msg)
 
 
 class Algorithm(enum.Enum):
@@ -196,7 +166,7 @@ class Kind:
     REPORT: Final = 3
     """Hits that were already used: always applied, may pass the amount."""
     REFUND: Final = 4
-    """Give back hits of the current window, not below 0."""
+    """Give back hits of the current window (see `Op.as_of`), not below 0."""
     RELEASE: Final = 5
     """Give back a lease by its id; once, however often it comes."""
     RENEW: Final = 6
@@ -219,6 +189,9 @@ class Op(NamedTuple):
     of shadow limits come last: `stores.stacking`)."""
     lease: str = ""
     """The lease's id, for ACQUIRE, RELEASE and RENEW."""
+    as_of: int = 0
+    """For REFUND: when the hits were charged that it gives back. Nothing is given back of a window
+    that is over. 0: they were charged in the present one."""
 
 
 class Standing(NamedTuple):
@@ -276,8 +249,7 @@ class Descriptor:
     subject: Subject | None = field(default=None, repr=False)
     """Who asks, where the caller is not named by an entry: a registered key's hash, or any."""
     kind: int | None = field(default=None, repr=False)
-    """What to do (one of `Kind`) with `hits`, where it is not to be read from entries and hits as
-    for Envoy."""
+    """What to do with `hits`: one of `Kind`; None: what entries and hits say, as for Envoy."""
 
 
 class Question:

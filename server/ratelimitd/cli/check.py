@@ -141,6 +141,7 @@ def _facts(words: PolicyWords) -> Table:
         "no key": words.missing,
         "never limited": "; ".join(words.exempt) or "nothing",
         "headers": ", ".join(words.families) + f" of {words.report or 'the tightest limit'}",
+        "reservations": _reservations(words),
         "store fails": words.on_store_failure,
         "custom tiers": ", ".join(tier.name for tier in words.tiers if tier.custom) or "none",
         "keys": ", ".join(f"{tier.keys:,} in {tier.name}" for tier in words.tiers if tier.keys)
@@ -149,6 +150,14 @@ def _facts(words: PolicyWords) -> Table:
     for name, fact in facts.items():
         table.add_row(Text(f"  {name}", style="dim"), Text(fact))
     return table
+
+
+def _reservations(words: PolicyWords) -> str:
+    """Say how long reservations can be settled and what then: alike ones in one breath."""
+    alike: dict[str, list[str]] = {}
+    for meter, said in words.reservations.items():
+        alike.setdefault(said, []).append(meter)
+    return "; ".join(f"{', '.join(meters)}: {said}" for said, meters in alike.items())
 
 
 def _limits(rows: Iterable[tuple[str, LimitWords, int]]) -> Table:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pydantic import ValidationInfo
 
 from ratelimitd.keys import LONGEST_VALUE, too_long
-from ratelimitd.model import MeterKind
 from ratelimitd.policy import rates
 from ratelimitd.policy.faults import Report, nearest
 from ratelimitd.policy.tree import Items, Table, Word, printable
@@ -26,13 +25,10 @@ LAST_DAY = 31
 """Of the longest month."""
 HASH_PATTERN = r"[0-9A-Fa-f]{32}"
 """Of a subject: 16 bytes."""
-CHARGED = (MeterKind.PREPAID.value, MeterKind.POSTPAID.value)
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 """Of meters, tiers and attributes: fit for URLs, metrics and entries."""
 LIMIT_PATTERN = r"[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?"
 """Of limits' names: fit for a quoted string in a header."""
-DEFAULT_LEASE_US = 15 * 60 * 1_000_000
-"""How long a lease lives unless the meter says otherwise, microseconds."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][+-]?[0-9]+)?")
@@ -50,13 +46,6 @@ class Measure(NamedTuple):
     window: Window | None
     at: int
     width: int
-
-
-class MeterRule(NamedTuple):
-    """How a meter is charged."""
-
-    kind: MeterKind
-    lease_us: int = 0
 
 
 def report_of(info: ValidationInfo) -> Report:
@@ -212,38 +201,4 @@ def key_hash(value: object, info: ValidationInfo) -> Word | None:
         return word
     text = "A key's hash is 32 hexadecimal digits"
     report_of(info).fault("bad-key-hash", word.at, text, width=width_of(word))
-    return None
-
-
-def meter_rule(value: object, info: ValidationInfo) -> MeterRule | None:
-    """Return how a meter is charged."""
-    report = report_of(info)
-    if isinstance(value, Table):
-        return _lease(value, report)
-    word = any_text(value, info)
-    if word == MeterKind.LEASE.value:
-        text = "A meter that is held says for how long: `{lease: 15m}`"
-        report.fault("unknown-value", word.at, text, width=width_of(word))
-        return None
-    chosen = None if word is None else one_of(report, word, CHARGED)
-    return None if chosen is None else MeterRule(MeterKind(chosen))
-
-
-def _lease(value: Table, report: Report) -> MeterRule | None:
-    for name in value:
-        if name != MeterKind.LEASE.value:
-            text = f"`{printable(name)}` means nothing here; a meter that is held has `lease` only"
-            close = nearest(name, ("lease",))
-            report.fault("unknown-key", name.at, text, width=len(name), nearest=close)
-    said = next((item for name, item in value.items() if name == "lease"), None)
-    if said is None:
-        text = "A meter that is held says for how long: `{lease: 15m}`"
-        report.fault("missing-key", value.at, text)
-    elif not isinstance(said, Word) or said.nothing:
-        wrong_type(report, said, "a length of time as `15m`")
-    else:
-        try:
-            return MeterRule(MeterKind.LEASE, rates.read_lease(said))
-        except rates.MisreadError as error:
-            misread(report, said, error)
     return None

@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import Meter, MeterKind
-from ratelimitd.policy.checks import DEFAULT_LEASE_US, MeterRule, width_of
+from ratelimitd.policy.checks import width_of
 from ratelimitd.policy.faults import nearest
 from ratelimitd.policy.limits import Limits, Meters, distinct
+from ratelimitd.policy.meters import DEFAULT_LEASE_US, MeterRule
 from ratelimitd.policy.reach import Conditions, Scope, check_exemption
 from ratelimitd.policy.records import (
     PlacedTier,
@@ -92,7 +93,7 @@ def _meters(part: PolicyPart, report: Report) -> Meters:
 
 
 def _meter(name: str, rule: MeterRule) -> Meter:
-    return Meter(name=name, kind=rule.kind, lease_us=rule.lease_us)
+    return Meter(name=name, **rule._asdict())
 
 
 def _exempt(part: PolicyPart, scope: Scope) -> tuple[Conditions, ...]:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ratelimitd.meters import MeterKind, OnExpiry
 from ratelimitd.model import Algorithm
 from ratelimitd.policy.effective import effective_limits
 from ratelimitd.policy.spec import Verdict
@@ -18,6 +19,7 @@ from ratelimitd.windows import Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ratelimitd.meters import Meter
     from ratelimitd.model import Limit
     from ratelimitd.policy.spec import Policy, Record
     from ratelimitd.windows import Window
@@ -92,6 +94,8 @@ class PolicyWords:
     exempt: tuple[str, ...]
     meters: dict[str, str]
     """How each is charged: prepaid, postpaid, lease."""
+    reservations: dict[str, str]
+    """What becomes of reservations that nobody settles, by the meters that are counted."""
     tiers: tuple[TierWords, ...]
     keys: tuple[KeyWords, ...]
     """Those with limits of their own."""
@@ -114,6 +118,11 @@ def explained(policy: Policy) -> PolicyWords:
         missing=_verdict(rule.missing, "a counter for each remote_address"),
         exempt=tuple(" and ".join(_conditions(conditions)) for conditions in policy.exempt),
         meters={meter.name: meter.kind.value for meter in policy.meters.values()},
+        reservations={
+            meter.name: _reserved(meter)
+            for meter in policy.meters.values()
+            if meter.kind is not MeterKind.LEASE
+        },
         tiers=tuple(
             TierWords(
                 name=tier.name,
@@ -144,6 +153,11 @@ def _key(policy: Policy, record: Record) -> KeyWords:
         billing_day=record.billing_day,
         limits=_words(effective_limits(policy, record)),
     )
+
+
+def _reserved(meter: Meter) -> str:
+    given_back = meter.on_expiry is OnExpiry.RELEASE
+    return f"{_lasting(meter.reservation_us)}, then {'given back' if given_back else 'kept'}"
 
 
 def _verdict(verdict: str | Verdict, counted: str) -> str:

@@ -23,7 +23,7 @@ RATE_PATTERN: Final = f"{AMOUNT_PATTERN}/({'|'.join(UNITS)}|{LENGTH_PATTERN})"
 LONGEST_WINDOW: Final = LONGEST_US // 1_000_000
 """Of a window given by its length, seconds."""
 LONGEST_LEASE: Final = 86_400
-"""Of a lease, seconds."""
+"""Of a lease or a reservation, seconds."""
 
 _AMOUNT = re.compile(r"([0-9]+(?:_[0-9]+)*)([kM]?)")
 _LENGTH = re.compile(r"([0-9]{1,12})([smhd])")
@@ -129,8 +129,11 @@ def _unit_meant(text: str) -> str:
     return _MEANT.get(word) or _MEANT.get(single) or nearest(word, UNITS)
 
 
-def read_lease(text: str) -> int:
-    """Read how long a lease lives, in microseconds; raises `MisreadError`."""
+def read_lasting(text: str, what: str) -> int:
+    """Read how long a lease or a reservation (`what`) lives, in microseconds.
+
+    Raises `MisreadError`.
+    """
     match = _LENGTH.fullmatch(text)
     if match is None:
         said = f"`{printable(text)}` is no length of time: write a number and s, m, h or d"
@@ -138,5 +141,5 @@ def read_lease(text: str) -> int:
         raise MisreadError("bad-duration", said, width=max(len(text), 1), nearest=close)
     seconds = int(match[1]) * _SECONDS[match[2]]
     if not 1 <= seconds <= LONGEST_LEASE:
-        raise MisreadError("bad-duration", "A lease lasts from 1s to 1d", width=len(text))
+        raise MisreadError("bad-duration", f"{what} lasts from 1s to 1d", width=len(text))
     return seconds * _SECOND_US

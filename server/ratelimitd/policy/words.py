@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
 from ratelimitd.model import Algorithm
-from ratelimitd.policy import checks, rates
-from ratelimitd.policy.checks import Measure, MeterRule
+from ratelimitd.policy import checks, meters, rates
+from ratelimitd.policy.checks import Measure
+from ratelimitd.policy.meters import MeterRule
 from ratelimitd.policy.spec import Family, OnStoreFailure
 from ratelimitd.policy.tree import Items, Table, Word
 
@@ -24,11 +25,22 @@ _SCALAR = {"type": ["string", "number", "boolean"]}
 _AMOUNT_TEXT = {"type": "string", "pattern": _whole(rates.AMOUNT_PATTERN)}
 _RATE_TEXT = {"type": "string", "pattern": _whole(rates.RATE_PATTERN)}
 _NUMBER_FROM_0 = {"type": "integer", "minimum": 0}
-_CHARGED_SCHEMA = {"enum": list(checks.CHARGED)}
+_CHARGED_SCHEMA = {"enum": list(meters.CHARGED)}
+_LASTING = {"type": "string", "pattern": _whole(rates.LENGTH_PATTERN)}
 _LEASE_SCHEMA = {
     "type": "object",
-    "properties": {"lease": {"type": "string", "pattern": _whole(rates.LENGTH_PATTERN)}},
+    "properties": {"lease": _LASTING},
     "required": ["lease"],
+    "additionalProperties": False,
+}
+_COUNTED_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "kind": _CHARGED_SCHEMA,
+        "reservation": _LASTING,
+        "on_expiry": {"enum": list(meters.EXPIRIES)},
+    },
+    "required": ["kind"],
     "additionalProperties": False,
 }
 _ALGORITHMS = tuple(algorithm.value for algorithm in Algorithm)
@@ -104,8 +116,8 @@ Rate = Annotated[Measure | None, PlainValidator(checks.measure), WithJsonSchema(
 """A rate; whether it has a window is `limits`' to say, who knows the meter."""
 MeterWord = Annotated[
     MeterRule | None,
-    PlainValidator(checks.meter_rule),
-    WithJsonSchema({"anyOf": [_CHARGED_SCHEMA, _LEASE_SCHEMA]}),
+    PlainValidator(meters.meter_rule),
+    WithJsonSchema({"anyOf": [_CHARGED_SCHEMA, _LEASE_SCHEMA, _COUNTED_SCHEMA]}),
 ]
 
 

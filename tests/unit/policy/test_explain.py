@@ -100,8 +100,8 @@ def test_the_json_shape_is_stable() -> None:
     """Scripts read these names."""
     words = as_json(explained(policy("keys: [{key: k, tier: free, limits: {tokens: 5/day}}]")))
     assert list(words) == [
-        *("domain", "subject", "unregistered", "missing", "exempt", "meters", "tiers", "keys"),
-        *("families", "report", "overrides", "on_store_failure"),
+        *("domain", "subject", "unregistered", "missing", "exempt", "meters", "reservations"),
+        *("tiers", "keys", "families", "report", "overrides", "on_store_failure"),
     ]
     assert list(words["tiers"][0]) == ["name", "custom", "keys", "limits"]
     assert list(words["keys"][0]) == ["key", "tier", "attributes", "billing_day", "limits"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ratelimitd.meters import OnExpiry
 from ratelimitd.model import Algorithm, Limit, MeterKind, Unit
 from ratelimitd.policy.effective import effective_limits
 from ratelimitd.policy.spec import Family, OnStoreFailure, Policy, Record, Verdict
@@ -46,6 +47,18 @@ def test_meters_are_added_to_those_that_are_there_already() -> None:
         "concurrent": (MeterKind.LEASE, 2 * MINUTE),
         "gpu": (MeterKind.POSTPAID, 0),
     }
+
+
+def test_reservations_live_a_quarter_of_an_hour_and_are_kept_unless_the_meter_says_otherwise() -> (
+    None
+):
+    """Both words may stand alone beside `kind`."""
+    text = "meters: {a: {kind: prepaid, reservation: 2h}, b: {kind: postpaid, on_expiry: release}}"
+    found = policy(text).meters
+    told = {name: (m.kind, m.reservation_us, m.on_expiry) for name, m in found.items()}
+    assert told["requests"] == (MeterKind.PREPAID, 15 * MINUTE, OnExpiry.KEEP)
+    assert told["a"] == (MeterKind.PREPAID, 120 * MINUTE, OnExpiry.KEEP)
+    assert told["b"] == (MeterKind.POSTPAID, 15 * MINUTE, OnExpiry.RELEASE)
 
 
 def test_callers_without_a_record_can_be_refused_or_let_through() -> None:

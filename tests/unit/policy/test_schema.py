@@ -21,6 +21,7 @@ GOOD = {
     "long": "tiers: {free: {limits: [{meter: requests, rate: 10/second, algorithm: token_bucket,"
     " burst: 20, when: {route: invoke, retries: 3}, per: [org], name: burst, shadow: true}]}}",
     "held": "meters: {gpu: {lease: 30s}}\ntiers: {free: {limits: [{meter: gpu, amount: 1k}]}}",
+    "reserved": "meters: {tokens: {kind: postpaid, reservation: 90s, on_expiry: release}}",
     "keys": "keys:\n  - {key: a, tier: free, org: 7, vip: true, limits: {requests: 1/hour}}\n"
     "  - {key_hash: 0123456789abcdef0123456789abcdef, tier: free, billing_day: 31,"
     " limits: [{meter: tokens, rate: 5/year}]}",
