@@ -23,6 +23,7 @@ from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
 from ratelimitd.policy.freeing import free_policies
 from ratelimitd.policy.load import load
+from ratelimitd.reservations.keeper import Reservations
 from ratelimitd.rpc import health, limiter_service, ratelimit, reflection
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
@@ -93,7 +94,12 @@ class Service:
         )
         self.handlers = Handlers()
         ratelimit.register(self.handlers, self.limiter, self.telemetry)
-        servicer = limiter_service.LimiterServicer(self.limiter, self.telemetry)
+        self.reservations = Reservations(
+            *(self._counters, self._counters.clock, self.hasher),
+            new_id=_new_id,
+            counts=self.telemetry.counts,
+        )
+        servicer = limiter_service.LimiterServicer(self.limiter, self.reservations, self.telemetry)
         limiter_service.register(self.handlers, servicer)
         self.health.register(self.handlers)
         reflection.register(self.handlers, (*_SERVICES, health.SERVICE))
@@ -208,6 +214,7 @@ class Service:
                 failure = failure or error
         self._transports.clear()
         self._lag.stop()
+        await self.reservations.close()
         await self._failure.close()
         await self._counters.close()
         if failure is not None:

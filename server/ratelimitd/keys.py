@@ -7,6 +7,7 @@ stored. Knows nothing of stores; the secret is handed in.
 from __future__ import annotations
 
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import Limit, Subject
@@ -61,6 +62,16 @@ class Hasher:
 
     def _digest(self, purpose: bytes, value: bytes) -> bytes:
         return blake2b(value, digest_size=16, key=self._secret, person=purpose).digest()
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of something of ours that others carry, 16 bytes."""
+        return self._digest(b"ticket", message)
+
+    def has_signed(self, message: bytes, signature: bytes) -> bool:
+        """Say whether this secret, or an older one, made the signature."""
+        return compare_digest(self.sign(message), signature) or any(
+            hasher.has_signed(message, signature) for hasher in self._older
+        )
 
     def key(self, api_key: str) -> Subject:
         """Return the subject of an API key."""

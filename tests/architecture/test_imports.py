@@ -16,7 +16,7 @@ LEVELS = (
     ("policy", "stores"),
     ("decision",),
     ("calls",),
-    ("limiter", "failure", "render", "accounts", "settings"),
+    ("limiter", "failure", "render", "reservations", "accounts", "settings"),
     ("transports", "rpc", "http"),
     ("app",),
     ("asgi",),

@@ -226,7 +226,7 @@ async def test_it_is_served_where_envoys_service_is(client: Client, tmp_path: Pa
     """Health knows it by its name, on the same listener."""
     service = prepare("h2corn", tmp_path)
     assert SERVICE in service.handlers.services
-    check = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+    check: Any = client.channel.unary_unary("/grpc.health.v1.Health/Check")
     assert await check(b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()) == b"\x08\x01"
 
 

@@ -28,6 +28,7 @@ _HELP = {
     "decisions": ("verdict", "Calls decided, by verdict."),
     "reloads": ("outcome", "Times that the policy was read again, by outcome."),
     "events": ("kind", "Odd things that callers sent, by kind; each was decided all the same."),
+    "reservations": ("outcome", "Reservations by what became of them, and settlements too late."),
     "store_failures": ("mode", "Calls that the store did not answer, by on_store_failure."),
     "store_replay_dropped": ("reason", "Reports and releases that will not count, by reason."),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import Ask
 from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.model import MAX_COUNT, Descriptor, Kind, Meter, MeterKind, Question, Subject
 from ratelimitd.policy.spec import CONTROL_ENTRIES, DEFAULT_METER
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import (
         Amount,
-        Ask,
         DecideRequest,
         ReleaseRequest,
         RenewRequest,
         ReserveRequest,
+        SettleRequest,
     )
     from ratelimitd.policy.matcher import Matcher
 
@@ -70,10 +71,8 @@ def decide(request: DecideRequest, matchers: Mapping[str, Matcher]) -> Question:
     if len(request.asks) > MOST_ASKS:
         faults.append(("asks", f"at most {MOST_ASKS} in one call"))
     elif caller is not None:
-        asked = [_asked(caller, at, ask, faults) for at, ask in enumerate(request.asks)]
-        if not asked:
-            meter = _meter(caller, "", "asks", faults)
-            asked = [meter and (meter, *_act(meter, None, peek=False))]
+        asks = request.asks or (Ask(),)
+        asked = [_asked(caller, at, ask, faults) for at, ask in enumerate(asks)]
         if not faults:
             return caller.question(caller.asking(each[0].name, *each[1:]) for each in asked if each)
     raise InvalidFieldsError.of(*faults)
@@ -112,6 +111,26 @@ def reserve(request: ReserveRequest, matchers: Mapping[str, Matcher]) -> Questio
             pairs = zip(names, request.estimates, strict=True)
             return caller.question(caller.asking(n, Kind.CHARGE, e.amount) for n, e in pairs)
     raise InvalidFieldsError.of(*faults)
+
+
+def actual(request: SettleRequest) -> dict[str, int]:
+    """Return the real amounts by their meters; whether a reservation has them is not known here."""
+    faults: list[Violation] = []
+    if not request.reservation_id:
+        text = "say which reservation; the answer that granted it has its id"
+        faults.append(("reservation_id", text))
+    found: dict[str, int] = {}
+    for at, each in enumerate(request.actual[: MOST_ASKS + 1]):
+        if each.amount > MAX_COUNT:
+            faults.append((f"actual[{at}].amount", _TOO_MUCH))
+        found[each.meter or DEFAULT_METER] = each.amount
+    if len(request.actual) > MOST_ASKS:
+        faults.append(("actual", f"at most {MOST_ASKS} in one call"))
+    elif len(found) < len(request.actual):
+        faults.append(("actual", "a meter stands twice; add the two up"))
+    if faults:
+        raise InvalidFieldsError.of(*faults)
+    return found
 
 
 def _caller(

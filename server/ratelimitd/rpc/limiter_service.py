@@ -27,15 +27,21 @@ if TYPE_CHECKING:
         ReleaseResponse,
         RenewRequest,
         RenewResponse,
+        ReserveRequest,
+        ReserveResponse,
+        SettleRequest,
+        SettleResponse,
     )
     from ratelimitd.decision import Decision
     from ratelimitd.limiter import Limiter
+    from ratelimitd.reservations.keeper import Reservations
     from ratelimitd.rpc.ratelimit import Registrar
     from ratelimitd.rpc.rich import Context
     from ratelimitd.telemetry import Telemetry
 
 SERVICE = "ratelimitd.v1.LimiterService"
 
+_OUTCOMES = (limiter_pb2.OUTCOME_SETTLED, limiter_pb2.OUTCOME_ALREADY_SETTLED)
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -53,8 +59,9 @@ async def _answered(answer: Callable[[Q], Awaitable[A]], request: Q | None, cont
 class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
     """Answers services from a limiter."""
 
-    def __init__(self, limiter: Limiter, telemetry: Telemetry) -> None:
+    def __init__(self, limiter: Limiter, reservations: Reservations, telemetry: Telemetry) -> None:
         self._limiter = limiter
+        self._reservations = reservations
         self._counts = telemetry.counts
 
     async def Decide(self, request: DecideRequest | None, context: Context) -> DecideResponse:
@@ -68,6 +75,14 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
     async def Renew(self, request: RenewRequest | None, context: Context) -> RenewResponse:
         """Keep a lease."""
         return await _answered(self._renew, request, context)
+
+    async def Reserve(self, request: ReserveRequest | None, context: Context) -> ReserveResponse:
+        """Charge an estimate."""
+        return await _answered(self._reserve, request, context)
+
+    async def Settle(self, request: SettleRequest | None, context: Context) -> SettleResponse:
+        """Put the real amount in an estimate's place."""
+        return await _answered(self._settle, request, context)
 
     async def _decide(self, request: DecideRequest) -> DecideResponse:
         question = asking.decide(request, self._limiter.matchers)
@@ -98,6 +113,25 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
             return limiter_pb2.RenewResponse()
         kept = telling.lease(request.lease_id, held, decided.now)
         return limiter_pb2.RenewResponse(renewed=True, lease=kept)
+
+    async def _reserve(self, request: ReserveRequest) -> ReserveResponse:
+        question = asking.reserve(request, self._limiter.matchers)
+        decided, ops = await self._limiter.decide_in_full(question)
+        self._count(decided)
+        answer = limiter_pb2.ReserveResponse(decision=telling.decision(decided, ops))
+        ticket = self._reservations.grant(decided, ops) if decided.allowed else None
+        if ticket is not None:
+            answer.reservation.CopyFrom(telling.reservation(ticket))
+        return answer
+
+    async def _settle(self, request: SettleRequest) -> SettleResponse:
+        actual = asking.actual(request)
+        reservation = self._reservations.read(request.reservation_id, actual)
+        taken, ops = await self._reservations.settle(reservation, actual)
+        return limiter_pb2.SettleResponse(
+            outcome=_OUTCOMES[taken.repeated],
+            limits=telling.limits(ops, taken.standings, taken.now),
+        )
 
     def _count(self, decided: Decision) -> None:
         self._counts["decisions", "allowed" if decided.allowed else "denied"] += 1

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 TRAILER = "grpc-status-details-bin"
 DOMAIN = "ratelimitd"
 """`ErrorInfo.domain`: whose reasons these are."""
-REASONS = {ReservationOverError: "RESERVATION_EXPIRED"}
+REASONS: dict[type[RateLimitdError], str] = {ReservationOverError: "RESERVATION_EXPIRED"}
 """`ErrorInfo.reason` by exception; others have none."""
 _TYPES = "type.googleapis.com/google.rpc."
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ratelimitd.decision import Decision
     from ratelimitd.model import Op, Standing
+    from ratelimitd.reservations.keeper import Ticket
 
 _SECOND = 1_000_000
 _LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * _SECOND
@@ -91,6 +92,13 @@ def _tell(state: limiter_pb2.LimitState, op: Op, standing: Standing, now: int) -
     if standing.retry_at != NEVER:
         wait = max(1, render.seconds_until(standing.retry_at, now))
         state.retry_after.seconds = max(wait, state.retry_after.seconds)
+
+
+def reservation(ticket: Ticket) -> limiter_pb2.Reservation:
+    """Return a reservation that was granted just now."""
+    return limiter_pb2.Reservation(
+        id=ticket.text, expires_at=instant(ticket.expires_at), lasts=length(ticket.lasts_us)
+    )
 
 
 def lease(name: str, ops: Iterable[Op], now: int) -> limiter_pb2.Lease:
