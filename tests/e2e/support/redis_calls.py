@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import hpack
@@ -56,10 +57,12 @@ class Answer(NamedTuple):
         return next((each.value for each in added if each.key.lower() == name.lower()), None)
 
 
-def question(key: str, hits: int = 0) -> bytes:
-    """Return what a caller with this API key asks."""
-    request = RateLimitRequest(domain=DOMAIN, hits_addend=hits)
-    request.descriptors.add().entries.add(key="api_key", value=key)
+def question(key: str, hits: int = 1) -> bytes:
+    """Return what a caller with this API key asks; with 0 hits it charges nothing."""
+    request = RateLimitRequest(domain=DOMAIN)
+    descriptor = request.descriptors.add()
+    descriptor.entries.add(key="api_key", value=key)
+    descriptor.hits_addend.value = hits
     message = request.SerializeToString()
     return b"\0" + number(len(message)) + message
 
@@ -96,11 +99,12 @@ class Line(asyncio.Protocol):
         if not self._sending:
             loop.call_soon(self._flush)
         self._sending += headers(stream) + frame(frames.DATA, END_STREAM, stream, asked)
-        future.add_done_callback(lambda ended: ended.cancelled() and self._take_back(stream))
+        future.add_done_callback(partial(self._take_back, stream))
         return future
 
-    def _take_back(self, stream: int) -> None:
-        if self._calls.pop(stream, None) and self._transport:
+    def _take_back(self, stream: int, ended: asyncio.Future[Answer]) -> None:
+        if ended.cancelled() and stream in self._calls and self._transport:
+            del self._calls[stream]
             self._flush()
             self.resets += 1
             self._bodies.pop(stream, None)
@@ -142,7 +146,7 @@ class Line(asyncio.Protocol):
         if body:
             self._end(stream, RateLimitResponse.FromString(body[_PREFIX:]), 0)
         else:
-            told = dict(hpack.Decoder().decode(trailers))
+            told = {str(name): str(value) for name, value in hpack.Decoder().decode(trailers)}
             self._end(stream, None, int(told.get("grpc-status", LOST)))
 
     def _end(self, stream: int, decision: RateLimitResponse | None, status: int) -> None:

@@ -154,6 +154,7 @@ def _hand_out(batch: list[_Waiting], reply: list[int]) -> None:
 
 def _refused(reply: object) -> StoreUnavailableError:
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)
+    text = " ".join(text.split())  # what a script is refused ends in a line break of its own
     kind = "Redis refused" if isinstance(reply, ResponseError | bytes) else "Redis answered"
     return StoreUnavailableError(f"{kind}: {text[:200]}")
 

@@ -41,7 +41,7 @@ GIVE_UP = 5.0
 """Seconds of silence after which the connection is dropped for another."""
 MOST_UNANSWERED = 4096
 """Commands that wait for their replies; more are refused, so that memory is bounded."""
-LEAST_PAUSE, MOST_PAUSE = 0.05, 1.0
+LEAST_PAUSE, MOST_PAUSE = 0.05, 0.5
 """Seconds between two attempts to connect, doubled each time, of which chance takes a part. A
 connection that lived for less than the longest pause counts as a failed attempt."""
 TURNS = 2
