@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.e2e.support.counting import (
     OK,
@@ -25,7 +27,7 @@ from tests.e2e.support.counting import (
     settles,
     store_of,
 )
-from tests.e2e.support.deployment import Deployment, deploy
+from tests.e2e.support.deployment import Deployment, deploy, patient_config
 from tests.e2e.support.edge import run_edge
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import bearer, denial, ours, shown
@@ -246,6 +248,21 @@ async def test_what_an_envoy_held_that_was_killed_comes_back_with_the_end_of_the
             await settles(deployment.limiter, "concurrent", "k", 2)
             assert time.monotonic() - began < LEASE + 3
             assert (await invoke(again, "k")).status == 200
+
+
+async def test_no_request_outlives_its_lease(store: str) -> None:
+    """Envoy ends what takes longer, and takes no longer than the shipped policy's leases."""
+    config = patient_config()
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    bounds = chain["filters"][0]["typed_config"]["common_http_protocol_options"]
+    policy = yaml.safe_load(SHIPPED_POLICY.read_text("utf-8"))
+    assert bounds["max_stream_duration"] == "900s"
+    assert policy["meters"]["concurrent"]["lease"] == "15m"
+    bounds["max_stream_duration"] = f"{LEASE / 6:g}s"
+    async with deploy(SHORT_LEASE, store=store, flags=PATIENT, config=config) as deployment:
+        with pytest.raises(http.client.IncompleteRead):
+            await invoke(deployment, "k", f"{STREAM}?gap=0.1&events=1000")
+        await settles(deployment.limiter, "concurrent", "k", 2)
 
 
 async def test_the_shipped_policy_limits_concurrency(store: str) -> None:
