@@ -152,7 +152,8 @@ class Reservations:
 
     async def _give_back(self, reservation: Reservation) -> None:
         try:
-            taken = await self._counters.take(reservation.giving_back(), reservation.id)
+            ops = reservation.giving_back()
+            taken = await self._counters.take(ops, reservation.id, PATIENCE_US)
         except StoreError:
             now = self._clock()
             if now < reservation.expires_at + PATIENCE_US:

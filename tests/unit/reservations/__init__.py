@@ -1,0 +1,1 @@
+"""Reservations: the ticket, and who keeps the time."""
