@@ -86,16 +86,50 @@ async def test_the_eleventh_call_of_a_minute_is_what_was_promised(demo: Running)
     assert not any(answer.all("x-ratelimit-limit") for answer in health)
 
 
-def test_it_prints_lines_to_try(demo: Running) -> None:
-    """Five requests to paste, and one for this very command line, which is run here."""
+def printed(demo: Running) -> list[str]:
+    """Return the lines to paste, but for grpcurl's, in their order."""
     assert demo.process.stdout is not None
     text = ""
     while not text.endswith("Ctrl-C stops it all.\n"):
         text += demo.process.stdout.readline()
-    curls = [line for line in text.splitlines() if re.match(r"curl -i ", line)]
-    assert len(curls) == 5
-    (decide,) = [line for line in text.splitlines() if "ratelimitd decide " in line]
-    subprocess.run(decide, shell=True, check=True, capture_output=True, timeout=60)
+    pasted = re.compile(r"curl |for |\(for |\S*ratelimitd decide ")
+    return [line for line in text.splitlines() if pasted.match(line)]
+
+
+def paste(line: str) -> str:
+    """Return what a line of the demo prints in a shell."""
+    done = subprocess.run(
+        ["bash", "-c", line], check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout
+
+
+async def test_the_lines_that_it_prints_show_what_they_say(demo: Running) -> None:
+    """All three limits, each line pasted in its turn."""
+    lines = printed(demo)
+    await beginning_of_a_minute()
+    shown = [paste(line) for line in lines]
+    codes = [re.findall(r"^(?:HTTP/1.1 )?(\d{3})\b", text, re.MULTILINE) for text in shown]
+    assert codes == [
+        ["200"],  # a pro key
+        ["200"] * 10 + ["429"],  # a free key, eleven times
+        ["429"],  # and once more
+        ["200", "429"],  # its tokens used
+        ["429"],  # until the month turns
+        codes[5],  # three at once, in any order
+        ["200"],  # a stream
+        ["200"],  # the other header
+        ["200"],  # no key
+        ["200"],  # health
+        [],  # decide
+        [],  # decide, without charging
+    ]
+    assert sorted(codes[5]) == ["200", "200", "429"]
+    assert "x-ratelimit-limit: 100000\n" in shown[4].replace("\r", "")
+    assert shown[6].count("data: ") == 7
+    assert "x-ratelimit" not in shown[9]
+    assert shown[10].startswith("allowed")
+    assert "tokens/month" in shown[11]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -19,6 +19,7 @@ _QUESTION = {
     "domain": "agent-api",
     "descriptors": [{"entries": [{"key": "api_key", "value": "demo-pro"}]}],
 }
+_CODE = "curl -s -o /dev/null -w '%{http_code}\\n'"
 _METHOD = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
 
@@ -58,9 +59,9 @@ def _through_envoy(edge: str) -> Iterator[str]:
     yield ""
     yield "# a free key has ten requests a minute: the eleventh is 429 (once more, should the"
     yield "# minute have turned in between)"
-    code = "curl -s -o /dev/null -w '%{http_code}\\n'"
-    yield f"for n in $(seq 11); do {code} {invoke} {bearer.format('demo-free')}; done"
+    yield f"for n in $(seq 11); do {_CODE} {invoke} {bearer.format('demo-free')}; done"
     yield f"curl -i {invoke} {bearer.format('demo-free')}"
+    yield from _tokens_and_leases(edge)
     yield ""
     yield "# the key in the other header that clients use"
     yield f"curl -i {invoke} -H 'x-api-key: demo-team'"
@@ -72,10 +73,29 @@ def _through_envoy(edge: str) -> Iterator[str]:
     yield f"curl -i {edge}/health"
 
 
+def _tokens_and_leases(edge: str) -> Iterator[str]:
+    """Yield what shows the two other limits, with keys of which nobody has heard yet."""
+    agent = f"-X POST '{edge}/v1/agents/a1"
+    yield ""
+    yield "# 100,000 tokens a month for a key that nobody registered, hence a free one: they are"
+    yield "# counted when the answer has ended, and the next call is 429 until the month turns"
+    spends = f"{_CODE} {agent}/invoke?tokens=100000' -H 'x-api-key: my-tokens'"
+    yield f"for n in 1 2; do {spends}; sleep 1; done"
+    yield f"curl -i {agent}/invoke' -H 'x-api-key: my-tokens'"
+    yield ""
+    yield "# two requests at a time: of three that take a second each, one is 429"
+    takes = f"{_CODE} {agent}/invoke?sleep=1' -H 'x-api-key: my-requests'"
+    yield f"(for n in 1 2 3; do {takes} & done; wait)"
+    yield ""
+    yield "# a stream is one request; its tokens stand in its last event"
+    yield f"curl -i -N {agent}/stream?events=5&gap=0.5' -H 'x-api-key: my-requests'"
+
+
 def _past_envoy(grpc: str, program: str) -> Iterator[str]:
     target = shlex.quote(grpc)
     yield ""
     yield "# without Envoy: one decision, as a person would read it, and as any gRPC client asks"
     yield f"{program} decide --target {target} api_key=demo-pro route=invoke"
+    yield f"{program} decide --target {target} --peek api_key=demo-pro meter=tokens"
     question = shlex.quote(json.dumps(_QUESTION))
     yield f"grpcurl -plaintext -d {question} {target} {_METHOD}"
