@@ -259,9 +259,24 @@ async def test_many_calls_that_come_and_go_leave_nothing(waiting: Waiting) -> No
     for exchange, _ in calls[:30]:
         exchange.leave()
     replies = await asyncio.gather(*late)
+    await until(lambda: waiting.ends.count("cancelled") == 50, "departures are noticed")
     waiting.go.set()
     await asyncio.gather(*(call for _, call in calls))
     assert {reply.grpc for reply in replies} == {EXCEEDED}
     assert sorted(waiting.ends) == sorted(["cancelled"] * 50 + ["answered"] * 30 + ["done"] * 80)
-    assert not app._patience._enders
+    assert not app._patience.waiting
+    await until(lambda: tasks() <= before, "the tasks end")
+
+
+async def test_callers_are_watched_only_where_the_wait_is_long(waiting: Waiting) -> None:
+    """A wait of a millisecond costs neither a task nor a timer; a long one is watched over."""
+    before = tasks()
+    app = application(method(waiting.behavior))
+    first, call = await begin(app, MESSAGE)
+    await until(lambda: waiting.begun == 1, "the handler waits")
+    young = tasks()
+    await until(lambda: len(tasks()) == len(young) + 1, "its caller is watched")
+    first.leave()
+    await call
+    assert waiting.ends == ["cancelled", "done"]
     await until(lambda: tasks() <= before, "the tasks end")

@@ -8,6 +8,7 @@ disconnect watch; one that suspends gets its deadline and the caller's cancellat
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -105,9 +106,8 @@ class GrpcApplication:
             except asyncio.CancelledError as error:
                 raise RuntimeError(CANCELLED_WITHIN) from error
             else:
-                gone = asyncio.ensure_future(_disconnected(receive))
                 response = await self._patience.wait(
-                    Resume(call, pending), context.time_remaining(), gone
+                    Resume(call, pending), context.time_remaining(), partial(_gone, receive)
                 )
             answer = wire.frame(method.serialize(response)) if context.is_ok else None
         except GoneError:
@@ -202,6 +202,6 @@ async def _end(send: Send, status: list[wire.Pair], initial: list[wire.Pair] | N
     await _http(send, 200, headers)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

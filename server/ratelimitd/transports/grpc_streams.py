@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.transports import grpc_wire as wire
@@ -40,9 +41,11 @@ class Stream:
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the call to its end."""
         context = self._context
-        pump = asyncio.ensure_future(self._pump(receive))
+        pump = partial(self._pump, receive)
         try:
-            await self._patience.wait(self._serve(send), context.time_remaining(), pump)
+            await self._patience.wait(
+                self._serve(send), context.time_remaining(), pump, at_once=True
+            )
         except GoneError:
             return
         except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
