@@ -80,7 +80,7 @@ def main() -> None:
     console = Console(width=110)
     console.print(machine.describe())
     console.print(
-        f"load: {load.generator()}, {load.CONNECTIONS} connections of {load.STREAMS} streams; "
+        f"load: {load.CONNECTIONS} connections of {load.STREAMS} streams; "
         f"{options.rounds} alternating rounds of {options.calls:,} calls; tier of three limits"
     )
     console.print(table(rounds(options.calls, options.rounds)))

@@ -1,0 +1,43 @@
+"""The generator of `make bench`: it makes the calls it says it makes, and hides no failure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import raw
+from tests.rpc.support.calls import METHOD, one
+from tests.rpc.support.serving import policy, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CALLS = 300
+LIMITS = policy("{meter: requests, rate: 250/hour}")
+
+
+def frame() -> bytes:
+    """Return a call's message."""
+    wire = one("api_key=a").SerializeToString()
+    return b"\0" + len(wire).to_bytes(4, "big") + wire
+
+
+async def test_every_call_is_made_and_timed(transport: str, tmp_path: Path) -> None:
+    """The limiter counts as many decisions as the generator has latencies."""
+    async with running(transport, tmp_path, LIMITS) as service:
+        target = service.addresses["grpc"][0]
+        latencies = await asyncio.to_thread(raw.drive, target, METHOD, frame(), CALLS, 2, 20)
+        counts = service.telemetry.counts
+        assert (counts["decisions", "allowed"], counts["decisions", "denied"]) == (250, 50)
+    assert len(latencies) == CALLS
+    assert all(0 < each < raw.SECONDS * 1e6 for each in latencies)
+
+
+async def test_answers_without_a_message_are_no_decisions(transport: str, tmp_path: Path) -> None:
+    """A gRPC error travels as HTTP 200, and must not be measured as if it were an answer."""
+    async with running(transport, tmp_path, LIMITS) as service:
+        target = service.addresses["grpc"][0]
+        with pytest.raises(KeyError):
+            await asyncio.to_thread(raw.drive, target, f"{METHOD}Not", frame(), 10, 1, 5)
