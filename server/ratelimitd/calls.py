@@ -215,7 +215,7 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str, meter: str) -
 
 def settle(call: Call, taken: Taken, lease: str) -> Decision:
     """Read the results of a call's operations: statuses, and the limit that headers show."""
-    now, passed, standings = taken
+    now, passed, standings, _ = taken
     _, ops, parts, _, listed, showable, families, _, refusal, _, _, _, _, _ = call
     if not passed or refusal:
         return _denied(call, taken)
@@ -261,7 +261,7 @@ def leased(ops: Sequence[Op], lease: str) -> list[Op]:
 
 
 def _denied(call: Call, taken: Taken) -> Decision:
-    now, passed, standings = taken
+    now, passed, standings, _ = taken
     statuses = [_status(part, standings) for part in call.parts]
     shown = None
     if not call.refusal:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ratelimitd.algorithms import fixed_window, lease, sliding_window, token_bucket
-from ratelimitd.model import FOREVER, OVERFLOW, Counter, Kind, Standing
-from ratelimitd.stores.memory import aging, counters, held, paged, tables
+from ratelimitd.algorithms import fixed_window, sliding_window, token_bucket
+from ratelimitd.model import FOREVER, OVERFLOW, Kind, Standing
+from ratelimitd.stores.memory import aging, counters, paged
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import Taken
 from tests.support.stores import at_once
@@ -20,7 +20,7 @@ Plant = Callable[[Patch], None]
 ALGORITHMS = (fixed_window, sliding_window, token_bucket)
 
 
-def _wrap(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:  # noqa: ANN401
+def wrap(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:  # noqa: ANN401
     """Put `change(original, *args)` in the place of a function."""
     original = getattr(owner, name)
     patch.setattr(owner, name, lambda *args, **named: change(original, *args, **named))
@@ -29,7 +29,7 @@ def _wrap(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> No
 def charging_what_passes_in_a_denied_call(patch: Patch) -> None:
     """All-or-nothing off: each operation for itself."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         parts = [at_once(original(self, [op])) for op in ops]
         standings = [standing for part in parts for standing in part.standings]
         return Taken(self.clock(), all(part.passed for part in parts), standings)
@@ -46,7 +46,7 @@ def charging_peeks(patch: Patch) -> None:
 def ignoring_prior(patch: Patch) -> None:
     """Two charges on one counter, each judged alone."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         return await original(self, [op._replace(prior=0) for op in ops])
 
     original = MemoryCounters.take
@@ -56,7 +56,7 @@ def ignoring_prior(patch: Patch) -> None:
 def _changing(patch: Patch, change: Callable[[Standing], Standing]) -> None:
     """Change every result of the three algorithms of windows."""
     for module in ALGORITHMS:
-        _wrap(patch, module, "judge", lambda judge, *args: change(judge(*args)))
+        wrap(patch, module, "judge", lambda judge, *args: change(judge(*args)))
 
 
 def telling_a_retry_one_too_soon(patch: Patch) -> None:
@@ -87,7 +87,7 @@ def telling_a_wait_to_what_never_fits(patch: Patch) -> None:
 def allowing_one_too_many(patch: Patch) -> None:
     """`<=` for `<`."""
     for module in ALGORITHMS:
-        _wrap(
+        wrap(
             patch,
             module,
             "judge",
@@ -110,19 +110,18 @@ def refunding_the_last_window(patch: Patch) -> None:
     patch.setattr(
         sliding_window, "add", lambda state, hits, _: (max(0, state[0] + hits), 0 * state[1])
     )
-    _wrap(patch, paged.SlidingTable, "add", _adding_to_the_last_window)
+    wrap(patch, paged.SlidingTable, "take_back", _taking_the_last_window_too)
 
 
-def _adding_to_the_last_window(add: Any, table: Any, op: Any, hits: int, now: int) -> None:  # noqa: ANN401
-    add(table, op, hits, now)
-    if hits < 0:
-        table.previous.pop(op.counter.key, None)
+def _taking_the_last_window_too(take_back: Any, table: Any, op: Any, now: int) -> None:  # noqa: ANN401
+    take_back(table, op, now)
+    table.previous.pop(op.counter.key, None)
 
 
 def denying_by_shadow_limits(patch: Patch) -> None:
     """What is only watched binds."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         taken = await original(self, ops)
         return taken._replace(passed=all(standing.passes for standing in taken.standings))
 
@@ -133,7 +132,7 @@ def denying_by_shadow_limits(patch: Patch) -> None:
 def dropping_reports_of_denied_calls(patch: Patch) -> None:
     """What has happened is forgotten because something else was denied."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         asked = [op._replace(kind=min(op.kind, Kind.PEEK)) for op in ops]
         if not (await original(self, [op._replace(kind=Kind.PEEK) for op in asked])).passed:
             return await original(self, asked)
@@ -151,7 +150,7 @@ def telling_a_denied_call_what_it_would_have_left(patch: Patch) -> None:
 def counting_all_callers_together(patch: Patch) -> None:
     """One key for all."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         shared = [op._replace(counter=type(op.counter)(op.counter.family, b"", bounded=False))
                   for op in ops]  # fmt: skip
         return await original(self, shared)
@@ -160,29 +159,9 @@ def counting_all_callers_together(patch: Patch) -> None:
     patch.setattr(MemoryCounters, "take", take)
 
 
-def giving_back_any_lease(patch: Patch) -> None:
-    """A release that comes twice frees somebody else's."""
-
-    def free(self: Any, lease: str) -> bool:  # noqa: ANN401
-        if self._kinds and self._kinds[0] and not original(self, lease):
-            self._kinds[0].popitem()
-        return True
-
-    original = held.Held.free
-    patch.setattr(held.Held, "free", free)
-    patch.setattr(
-        tables.LeaseTable, "holder", lambda _, op, __: op.kind > Kind.PEEK and op.counter.key
-    )
-
-
-def holding_leases_one_too_long(patch: Patch) -> None:
-    """An off-by-one at expiry."""
-    patch.setattr(lease, "expires_at", lambda limit, now: now + limit.meter.lease_us + 1)
-
-
 def never_running_out_of_room(patch: Patch) -> None:
     """Memory without bound."""
-    _wrap(patch, MemoryCounters, "__init__", lambda init, self, clock, room=0: init(self, clock))
+    wrap(patch, MemoryCounters, "__init__", lambda init, self, clock, room=0: init(self, clock))
 
 
 def evicting_for_newcomers(patch: Patch) -> None:
@@ -211,27 +190,17 @@ def counting_regulars_anew_in_each_window(patch: Patch) -> None:
 
 def inventing_counters_by_refunds(patch: Patch) -> None:
     """Room for nothing: a refund takes a place."""
-    _wrap(
+    wrap(
         patch,
         paged.FixedTable,
-        "add",
-        lambda add, table, op, hits, now: (add(table, op, 0, now), add(table, op, hits, now)),
+        "take_back",
+        lambda take_back, table, op, now: (table.add(op, 0, now), take_back(table, op, now)),
     )
-
-
-def giving_back_only_from_ones_own(patch: Patch) -> None:
-    """A lease of the shared counter stays taken once its holder has a counter."""
-
-    def holder(original: Any, self: Any, op: Any, now: int) -> Any:  # noqa: ANN401
-        own = Counter(op.counter.family, op.counter.key, bounded=False)
-        return original(self, op._replace(counter=own), now)
-
-    _wrap(patch, tables.LeaseTable, "holder", holder)
 
 
 def forgetting_too_soon(patch: Patch) -> None:
     """Buckets that are full again when they are merely old."""
-    _wrap(
+    wrap(
         patch, aging.Aging, "age", lambda age, self, now, lifetime: age(self, now, lifetime // 100)
     )
 
@@ -252,7 +221,7 @@ def judging_before_what_has_happened(patch: Patch) -> None:
     """Reports and refunds are done last, as if the call had been judged without them."""
 
     def tell_last(self: MemoryCounters, ops: Any, now: int) -> Taken:  # noqa: ANN401
-        _, passed, rest = self._decide([op for op in ops if op.kind <= Kind.PEEK], now)
+        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= Kind.PEEK], now)
         asked = iter(rest)
         return Taken(
             now, passed, [self._tell(op, now) if op.kind > Kind.PEEK else next(asked) for op in ops]
@@ -269,7 +238,7 @@ def judging_newcomers_of_one_call_alone(patch: Patch) -> None:
 def sharing_one_overflow(patch: Patch) -> None:
     """Who invents counters under a registered key pushes everybody into one."""
 
-    async def take(self: MemoryCounters, ops: Any, request_id: bytes = b"") -> Taken:  # noqa: ANN401
+    async def take(self: MemoryCounters, ops: Any, *_: Any) -> Taken:  # noqa: ANN401
         for op in ops:
             op.counter.overflow = OVERFLOW
         return await original(self, ops)
@@ -280,7 +249,7 @@ def sharing_one_overflow(patch: Patch) -> None:
 
 def keeping_for_ever(patch: Patch) -> None:
     """A window that never turns."""
-    _wrap(
+    wrap(
         patch,
         paged.FixedTable,
         "_turn",

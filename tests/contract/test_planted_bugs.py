@@ -8,7 +8,7 @@ import pytest
 from ratelimitd.clock import Clock
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import Counters
-from tests.contract import plants
+from tests.contract import lease_plants, plants
 from tests.contract.plants import Plant
 from tests.contract.scenarios import HELD, SCENARIOS, SLIDING, Scenario
 from tests.contract.store_contract import CHECKS, bounds, charging, held, reports, waits
@@ -52,10 +52,35 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
     (plants.dropping_reports_of_denied_calls, reports.a_refund_gives_back),
     (plants.dropping_reports_of_denied_calls, reports.a_release_is_done_in_a_denied_call),
     (plants.counting_all_callers_together, charging.counters_of_other_callers_and_limits_are_apart),
-    (plants.giving_back_any_lease, held.a_lease_is_given_back_once),
-    (plants.giving_back_any_lease, held.an_unknown_lease_gives_nothing_back),
-    (plants.giving_back_any_lease, held.each_lease_has_its_own_end),
-    (plants.holding_leases_one_too_long, held.a_lease_expires_exactly_at_its_end),
+    (lease_plants.giving_back_any_lease, held.a_lease_is_given_back_once),
+    (lease_plants.giving_back_any_lease, held.an_unknown_lease_gives_nothing_back),
+    (lease_plants.giving_back_any_lease, held.each_lease_has_its_own_end),
+    (lease_plants.holding_leases_one_too_long, held.a_lease_expires_exactly_at_its_end),
+    (lease_plants.renewing_what_is_not_held, held.what_is_not_held_is_not_renewed),
+    (lease_plants.renewing_for_nothing, held.a_renewed_lease_lives_anew),
+    (lease_plants.renewing_for_nothing, held.the_last_of_those_held_says_when_all_are_free),
+    (lease_plants.renewing_for_nothing, bounds.leases_of_newcomers_are_renewed_where_they_are_held),
+    (
+        lease_plants.ending_leases_in_the_order_of_their_beginning,
+        held.a_lease_keeps_its_time_when_the_policy_changes,
+    ),
+    (
+        plants.charging_what_passes_in_a_denied_call,
+        held.whatever_denies_a_call_it_holds_and_charges_nothing,
+    ),
+    (plants.charging_peeks, held.whatever_denies_a_call_it_holds_and_charges_nothing),
+    (plants.denying_by_shadow_limits, held.a_watched_lease_is_held_where_it_fits),
+    (lease_plants.giving_back_any_lease, held.a_release_tells_whether_it_gave_anything_back),
+    (lease_plants.forgetting_ids, reports.what_has_a_lasting_id_is_told_once),
+    (lease_plants.forgetting_ids, reports.a_lasting_id_lasts),
+    (
+        lease_plants.refunding_into_later_windows,
+        reports.a_refund_of_a_past_charge_does_not_reach_into_the_present,
+    ),
+    (
+        lease_plants.refunding_into_later_windows,
+        reports.a_sliding_window_gives_back_what_still_weighs,
+    ),
     (plants.never_running_out_of_room, bounds.newcomers_share_one_counter_when_room_is_out),
     (plants.never_running_out_of_room, bounds.leases_of_newcomers_share_one_counter),
     (
@@ -85,7 +110,7 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
     ),
     (plants.inventing_counters_by_refunds, bounds.an_invented_refund_takes_no_room),
     (
-        plants.giving_back_only_from_ones_own,
+        lease_plants.giving_back_only_from_ones_own,
         bounds.a_shared_lease_is_given_back_when_there_is_room_again,
     ),
     (plants.forgetting_too_soon, bounds.others_do_not_make_a_counter_forgotten),
@@ -123,8 +148,8 @@ TABLES: tuple[tuple[Plant, Scenario], ...] = (
         )
     ),
     (plants.refunding_the_last_window, SLIDING),
-    (plants.holding_leases_one_too_long, HELD),
-    (plants.giving_back_any_lease, HELD),
+    (lease_plants.holding_leases_one_too_long, HELD),
+    (lease_plants.giving_back_any_lease, HELD),
 )
 
 

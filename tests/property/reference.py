@@ -116,7 +116,8 @@ class Reference:
             for i, each in enumerate(ops)
         ]
         passed = all(
-            answer.passes or each.limit.shadow for each, answer in zip(ops, answers, strict=True)
+            answer.passes or each.limit.shadow or each.kind > Kind.PEEK
+            for each, answer in zip(ops, answers, strict=True)
         )
         for each, answer in zip(ops, answers, strict=True):
             if passed and answer.passes and each.kind <= Kind.ACQUIRE:
@@ -129,8 +130,18 @@ class Reference:
 
     def _tell(self, each: Op, now: int) -> Answer:
         before = self._look(each, now).before
-        self._apply(each, -each.hits if each.kind == Kind.REFUND else each.hits, now)
-        return self._look(each, now)._replace(before=before)
+        there = self._holds(each, now)
+        if each.kind == Kind.REFUND:
+            bucket = each.limit.algorithm is Algorithm.TOKEN_BUCKET
+            self._apply(each, -each.hits, now if bucket else each.as_of or now)
+        elif each.kind != Kind.RENEW or there:
+            self._apply(each, each.hits, now)
+        passes = there or each.kind != Kind.RENEW
+        return self._look(each, now)._replace(passes=passes, before=before)
+
+    def _holds(self, each: Op, now: int) -> bool:
+        held = self.held.get((each.counter.family, each.counter.key), {})
+        return held.get(each.lease, now) > now
 
     def _look(self, each: Op, now: int) -> Answer:
         bare = self._judge(each, 0, now)
@@ -140,7 +151,7 @@ class Reference:
         identity = (each.counter.family, each.counter.key)
         if each.limit.algorithm is not Algorithm.LEASE:
             self.events.setdefault(identity, []).append(Event(now, hits))
-        elif each.kind == Kind.ACQUIRE:
+        elif each.kind in {Kind.ACQUIRE, Kind.RENEW}:
             self.held.setdefault(identity, {})[each.lease] = now + each.limit.meter.lease_us
         else:
             self.held.get(identity, {}).pop(each.lease, None)

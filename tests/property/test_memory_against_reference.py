@@ -16,7 +16,7 @@ from ratelimitd.algorithms import fixed_window, lease, sliding_window, token_buc
 from ratelimitd.clock import ManualClock
 from ratelimitd.model import NEVER, Kind, Limit, Op, Window
 from ratelimitd.stores.memory.counters import MemoryCounters
-from tests.contract import plants
+from tests.contract import lease_plants, plants
 from tests.property.reference import Answer, Reference
 from tests.support.ops import (
     DAY,
@@ -59,19 +59,21 @@ class Asked(NamedTuple):
     who: str
     hits: int
     lease: str
+    ago: int
 
 
 def everything_asked() -> list[Asked]:
     """Return all operations that the limits can have: a number picks one."""
     windowed = (Kind.CHARGE, Kind.CHARGE, Kind.PEEK, Kind.REPORT, Kind.REFUND)
-    held = (Kind.ACQUIRE, Kind.ACQUIRE, Kind.PEEK, Kind.RELEASE)
+    held = (Kind.ACQUIRE, Kind.ACQUIRE, Kind.PEEK, Kind.RELEASE, Kind.RENEW)
     return [
-        Asked(kind, limit, who, hits if limit.window else 1, lease)
+        Asked(kind, limit, who, hits if limit.window else 1, lease, ago)
         for limit in LIMITS
         for kind in (windowed if limit.window else held)
         for who in "ab"
         for hits in range(1, 5)
         for lease in ("x" if limit.window else "xyz")
+        for ago in ((0, 1, 5 * S, 50 * S) if kind == Kind.REFUND else (0,))
     ]
 
 
@@ -79,13 +81,14 @@ ASKED = everything_asked()
 PLACES = st.lists(st.integers(0, len(ASKED) - 1), min_size=1, max_size=4)
 
 
-def as_ops(call: list[Asked], number: int) -> list[Op]:
+def as_ops(call: list[Asked], number: int, now: int) -> list[Op]:
     """Return the operations of one call, with what the call charges before each."""
     seen: dict[tuple[str, bytes], int] = {}
     ops = []
     for each in call:
         name = each.lease if each.kind == Kind.RELEASE else f"{each.lease}{number % 3}"
-        made = op(each.kind, each.limit, each.hits, who=each.who, lease=name)
+        as_of = now - each.ago if each.ago else 0
+        made = op(each.kind, each.limit, each.hits, who=each.who, lease=name, as_of=as_of)
         if each.kind == Kind.CHARGE:
             identity = (made.counter.family, made.counter.key)
             made = made._replace(prior=seen.get(identity, 0))
@@ -109,7 +112,7 @@ class History(RuleBasedStateMachine):
     def take(self, places: list[int]) -> None:
         """Ask both, and compare all that they say."""
         self.calls += 1
-        ops = as_ops([ASKED[place] for place in places], self.calls)
+        ops = as_ops([ASKED[place] for place in places], self.calls, self.clock.now)
         taken = at_once(self.store.take(ops))
         passed, answers = self.model.take(ops, self.clock.now)
         assert (taken.now, taken.passed) == (self.clock.now, passed)
@@ -161,8 +164,10 @@ def test_twenty_thousand_steps_agree_with_the_reference() -> None:
         plants.telling_a_reset_one_too_soon,
         plants.refunding_below_nothing,
         plants.denying_by_shadow_limits,
-        plants.giving_back_any_lease,
-        plants.holding_leases_one_too_long,
+        lease_plants.giving_back_any_lease,
+        lease_plants.holding_leases_one_too_long,
+        lease_plants.renewing_for_nothing,
+        lease_plants.refunding_into_later_windows,
     ],
 )
 def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, plant: plants.Plant) -> None:

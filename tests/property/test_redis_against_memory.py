@@ -59,7 +59,10 @@ LIMITS: tuple[Limit, ...] = (
 STEPS = (1, 999, 142_857, S, 7 * S, MINUTE - 1, MINUTE, 17 * MINUTE, HOUR)
 HITS = st.one_of(st.integers(1, 4), st.sampled_from((12, MAX_COUNT - 5, MAX_COUNT, 2**64 - 1)))
 COUNTED = (Kind.CHARGE, Kind.CHARGE, Kind.PEEK, Kind.REPORT, Kind.REFUND)
-HELD = (Kind.ACQUIRE, Kind.RELEASE, Kind.PEEK)
+HELD = (Kind.ACQUIRE, Kind.ACQUIRE, Kind.RELEASE, Kind.RENEW, Kind.PEEK)
+IDS = (b"", b"", b"one", b"another")
+LONG = 20_000 * HOUR
+"""Longer than any history: Redis forgets ids by its own time."""
 
 
 @st.composite
@@ -71,7 +74,8 @@ def asked(draw: st.DrawFn) -> Op:
         lease = draw(st.sampled_from("klm"))
         return op(draw(st.sampled_from(HELD)), limit, who=who, lease=lease, bounded=bounded)
     kind = draw(st.sampled_from(COUNTED))
-    return op(kind, limit, draw(HITS), who=who, bounded=bounded)
+    ago = draw(st.sampled_from((0, S, MINUTE, HOUR))) if kind == Kind.REFUND else 0
+    return op(kind, limit, draw(HITS), who=who, bounded=bounded, as_of=ago)
 
 
 class SideBySide(RuleBasedStateMachine):
@@ -92,13 +96,15 @@ class SideBySide(RuleBasedStateMachine):
         opener: Any = redis_opener(self.server.url)
         self.redis = self.run(opener(self.clock, 1_000_000, None))
 
-    @rule(ops=st.lists(asked(), min_size=1, max_size=4))
-    def take(self, ops: list[Op]) -> None:
+    @rule(ops=st.lists(asked(), min_size=1, max_size=4), request_id=st.sampled_from(IDS))
+    def take(self, ops: list[Op], request_id: bytes) -> None:
         """One call."""
         assert self.redis is not None
-        call = stacked(ops)
-        core, lua = at_once(self.memory.take(call)), self.run(self.redis.take(call))
-        assert (core.now, core.passed) == (lua.now, lua.passed)
+        now = self.clock.now
+        call = stacked([op._replace(as_of=now - op.as_of) if op.as_of else op for op in ops])
+        core = at_once(self.memory.take(call, request_id, LONG))
+        lua = self.run(self.redis.take(call, request_id, LONG))
+        assert (core.now, core.passed, core.repeated) == (lua.now, lua.passed, lua.repeated)
         assert list(core.standings) == list(lua.standings)
 
     @rule(step=st.sampled_from(STEPS))

@@ -30,7 +30,7 @@ class Gated:
         self.waiting = 0
         self.cancelled = 0
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Wait for the gate, then count."""
         self.waiting += 1
         try:
@@ -40,7 +40,7 @@ class Gated:
             raise
         finally:
             self.waiting -= 1
-        return await self._counters.take(ops, request_id)
+        return await self._counters.take(ops, request_id, remember_us)
 
     async def close(self) -> None:
         """Nothing of its own."""

@@ -71,7 +71,9 @@ class Racy:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def take(self, ops: tuple[Op, ...], request_id: bytes = b"") -> Taken:
+    async def take(
+        self, ops: tuple[Op, ...], request_id: bytes = b"", remember_us: int = 0
+    ) -> Taken:
         """Judge before a pause and charge after it."""
         peeks = [op._replace(kind=Kind.PEEK) for op in ops]
         seen = await self._counters.take(peeks)

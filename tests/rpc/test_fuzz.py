@@ -39,10 +39,10 @@ class Noting:
         self._counters = counters
         self.takes = 0
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Count, and hand on."""
         self.takes += 1
-        return await self._counters.take(ops, request_id)
+        return await self._counters.take(ops, request_id, remember_us)
 
     async def close(self) -> None:
         """Nothing of its own."""

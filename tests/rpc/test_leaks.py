@@ -31,10 +31,10 @@ class Slow:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Wait a little, then count."""
         await asyncio.sleep(0.002)
-        return await self._counters.take(ops, request_id)
+        return await self._counters.take(ops, request_id, remember_us)
 
     async def close(self) -> None:
         """Nothing of its own."""

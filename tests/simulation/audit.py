@@ -188,6 +188,8 @@ class Audit:
                 for act in deed.acts if deed.status == PASSED else ():
                     if act.kind == Kind.RELEASE:
                         held[act.key].pop(act.lease, None)
+                    elif act.kind == Kind.RENEW and act.held:
+                        held[act.key][act.lease] = deed.now + HELD.meter.lease_us
                     elif act.kind == Kind.ACQUIRE and call and call.outcome == "passed":
                         held[act.key][act.lease] = deed.now + HELD.meter.lease_us
                         live = sum(ends > deed.now for ends in held[act.key].values())

@@ -14,7 +14,7 @@ from ratelimitd.stores.ports import Taken
 from ratelimitd.stores.redis.batcher import Verdict
 from ratelimitd.stores.redis.counters import RedisCounters
 from ratelimitd.stores.redis.script import bulk
-from ratelimitd.stores.redis.wire import DENIED, PASSED, Package
+from ratelimitd.stores.redis.wire import DENIED, PASSED, REPEATED, Package
 from ratelimitd.stores.stacking import identity_of
 from tests.simulation.script import TAG
 
@@ -77,15 +77,14 @@ class Ledger:
                 call.slots.setdefault(slot, []).append(tag)
             elif who.startswith("back:"):
                 self.back[tag] = bytes.fromhex(who.removeprefix("back:"))
-            mark = bulk(TAG + tag.encode())
+            arguments = package.arguments + bulk(TAG + tag.encode())
             count = package.argument_count + 1
-            package = package._replace(arguments=package.arguments + mark, argument_count=count)
-            verdict = await submit(slot, package)
-            self.heard[tag] = verdict
+            answer = await submit(slot, package._replace(arguments=arguments, argument_count=count))
+            verdict = self.heard[tag] = answer._replace(status=answer.status % REPEATED)
             if call is not None:
                 there = [op for op in call.ops if slot_of(counters, op) == slot]
                 self._learn(client, there, verdict)
-            return verdict
+            return answer
 
         def owing(slot: int, ops: Sequence[Op], taken: Taken) -> Taken:
             before = set(map(id, owed._debts))
@@ -168,7 +167,7 @@ def slot_of(counters: RedisCounters, op: Op) -> int:
 
 
 def _spell(ops: Sequence[Op]) -> str:
-    kinds = ("charge", "acquire", "peek", "report", "refund", "release")
+    kinds = ("charge", "acquire", "peek", "report", "refund", "release", "renew")
     return ", ".join(
         f"{kinds[op.kind]} {op.hits} {op.counter.key.decode()} {op.limit.name}" for op in ops
     )

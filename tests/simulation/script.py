@@ -14,7 +14,6 @@ from tests.simulation.keyspace import Keyspace
 TAG = b"tag:"
 _HEAD, _OP = struct.Struct("<7d"), struct.Struct("<9d")
 _FIXED, _SLIDING, _BUCKET, _LEASE = 1, 2, 3, 4
-_ID_LIFE = 120_000_000
 
 
 @dataclass
@@ -30,6 +29,8 @@ class Act:
     fits: bool = True
     before: int = 0
     """A plain count, before."""
+    held: bool = False
+    """Whether the lease that it releases or renews was held."""
 
 
 @dataclass
@@ -64,16 +65,16 @@ class Decider:
     def decide(self, blob: bytes, keys: list[bytes], ids: list[bytes]) -> None:
         """Decide, and write down what came of it."""
         deed = self._deed
-        count, since, until, adds_up, has_id, _, _ = _HEAD.unpack_from(blob)
+        count, since, until, adds_up, remembered, _, _ = _HEAD.unpack_from(blob)
         if not since <= self._now < until:
             deed.status = STALE
             return
         self._mine = {} if adds_up else None
-        if has_id:
+        if remembered:
             deed.id_key = keys.pop(0)
             deed.repeated = self._keys.get(deed.id_key) is not None
             if not deed.repeated:
-                self._keys.set(deed.id_key, 1, self._keys.clock() + _ID_LIFE)
+                self._keys.set(deed.id_key, 1, self._keys.clock() + int(remembered) * 1000)
         passed = True
         for index in range(int(count)):
             row = _OP.unpack_from(blob, _HEAD.size + index * _OP.size)
@@ -137,16 +138,10 @@ class Decider:
         return before if known is None else known
 
     def _tell(self, act: Act, row: tuple[float, ...], second: bytes) -> list[int]:
-        if self._deed.repeated and act.kind != Kind.RELEASE:
+        if self._deed.repeated and act.kind < Kind.RELEASE:
             act.kind, act.hits = Kind.REFUND, 0
         if act.algorithm == _LEASE:
-            held, last = self._held(act.key)
-            rest = tuple(each for each in self._leases(act.key) if each[0] != act.lease)
-            if held and rest:
-                self._keys.set(act.key, rest)
-            elif held:
-                self._keys.delete(act.key)
-            return [held, last, *self._held(act.key)]
+            return self._tell_lease(act, int(row[6]))
         if act.algorithm == _BUCKET:
             level, at = self._bucket(act.key)
             if self._keys.get(act.key) is None and act.kind == Kind.REFUND:
@@ -162,8 +157,21 @@ class Decider:
             if before:
                 self._keys.set(act.key, after)
         if act.algorithm == _SLIDING:
-            return [before, self._keys.number(second), after]
+            last = self._keys.number(second)
+            return [before, last, after, last]
         return [before, after]
+
+    def _tell_lease(self, act: Act, life: int) -> list[int]:
+        held, last = self._held(act.key)
+        rest = tuple(each for each in self._leases(act.key) if each[0] != act.lease)
+        act.held = len(rest) < held
+        if act.held and act.kind == Kind.RENEW:
+            self._hold(act.key, act.lease, life)
+        elif held and rest:
+            self._keys.set(act.key, rest)
+        elif held:
+            self._keys.delete(act.key)
+        return [held, last, *self._held(act.key), int(act.held)]
 
     @staticmethod
     def _instant(row: tuple[float, ...]) -> int:

@@ -6,6 +6,7 @@ from struct import unpack_from
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimitd.stores.redis.script import Script
+from ratelimitd.stores.redis.wire import REPEATED
 from tests.simulation.keyspace import Keyspace
 from tests.simulation.script import TAG, Decider, Deed
 
@@ -79,7 +80,7 @@ class FakeServer:
             own = int(unpack_from("<7d", blob)[5])
             Decider(self.keys, now, deed).decide(blob, keys[:own], arguments[at:end])
             keys = keys[own:]
-            out += [deed.status, *deed.numbers]
+            out += [deed.status + REPEATED * deed.repeated, *deed.numbers]
             at = end + 1
         return out
 

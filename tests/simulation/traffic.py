@@ -27,6 +27,7 @@ from tests.support.ops import (
     peek,
     refund,
     release,
+    renew,
     report,
     sliding,
 )
@@ -68,11 +69,13 @@ class Client:
         """Take note of what is not told any more."""
         self.dropped += count
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Ask the store, and have it written down (what is replayed comes here too)."""
         self._calls += 1
         name = f"{self.number}-{self._calls}"
-        return await self._ledger.ask(self.number, name, ops, self.counters.take(ops, request_id))
+        return await self._ledger.ask(
+            self.number, name, ops, self.counters.take(ops, request_id, remember_us)
+        )
 
     async def close(self) -> None:
         """Be `Counters`."""
@@ -137,6 +140,8 @@ class Client:
             raise
         if taken.passed:
             try:
+                await asyncio.sleep(seconds)
+                await self._tell([renew(HELD, lease, who=who)])
                 await asyncio.sleep(seconds)
             finally:
                 task = asyncio.get_running_loop().create_task(self._tell(let_go))

@@ -43,7 +43,7 @@ class Failing:
         self.memory = MemoryCounters(clock)
         self._ids: dict[bytes, int] = {}
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Count, or fail."""
         self.takes += 1
         if self.way is Way.NOT_ASKED:

@@ -16,8 +16,13 @@ def contents(counters: MemoryCounters) -> dict[str, Any]:
             found[family] = dict(table.counts), dict(table.previous), table.strangers
         elif isinstance(table, FixedTable):
             found[family] = dict(table.counts), table.strangers
+        elif isinstance(table, LeaseTable):
+            held = table._states
+            plain = [{key: deepcopy(each._kinds) for key, each in page.items()}
+                     for page in (held._young, held._old)]  # fmt: skip
+            found[family] = plain, held._young_strangers
         else:
-            assert isinstance(table, BucketTable | LeaseTable)
+            assert isinstance(table, BucketTable)
             states = table._states
             found[family] = deepcopy((states._young, states._old, states._young_strangers))
     return found

@@ -85,9 +85,10 @@ def op(
     prior: int = 0,
     lease: str = "",
     bounded: bool = False,
+    as_of: int = 0,
 ) -> Op:
     """Return an operation of any kind."""
-    return Op(kind, counter(limit, who, bounded=bounded), limit, hits, prior, lease)
+    return Op(kind, counter(limit, who, bounded=bounded), limit, hits, prior, lease, as_of)
 
 
 def charge(
@@ -107,9 +108,11 @@ def report(limit: Limit, hits: int = 1, *, who: str = "caller", bounded: bool = 
     return op(Kind.REPORT, limit, hits, who=who, bounded=bounded)
 
 
-def refund(limit: Limit, hits: int = 1, *, who: str = "caller", bounded: bool = False) -> Op:
+def refund(
+    limit: Limit, hits: int = 1, *, who: str = "caller", bounded: bool = False, as_of: int = 0
+) -> Op:
     """Return a refund."""
-    return op(Kind.REFUND, limit, hits, who=who, bounded=bounded)
+    return op(Kind.REFUND, limit, hits, who=who, bounded=bounded, as_of=as_of)
 
 
 def acquire(limit: Limit, lease: str, *, who: str = "caller", bounded: bool = False) -> Op:
@@ -120,6 +123,11 @@ def acquire(limit: Limit, lease: str, *, who: str = "caller", bounded: bool = Fa
 def release(limit: Limit, lease: str, *, who: str = "caller", bounded: bool = False) -> Op:
     """Return a release."""
     return op(Kind.RELEASE, limit, who=who, lease=lease, bounded=bounded)
+
+
+def renew(limit: Limit, lease: str, *, who: str = "caller", bounded: bool = False) -> Op:
+    """Return a renewal."""
+    return op(Kind.RENEW, limit, who=who, lease=lease, bounded=bounded)
 
 
 def ceil(value: Fraction | int) -> int:

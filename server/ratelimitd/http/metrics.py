@@ -43,6 +43,8 @@ _FIGURES = {
     "store_families": "Counter families in memory: kinds of limit in use.",
     "store_counters": "Counter states in memory; a sliding window's counter may have two.",
     "store_overflow_total": "Charges of new callers that found no room and shared a counter.",
+    "store_ids": "Ids of calls in memory that must not count twice.",
+    "store_ids_dropped_total": "Such ids that were forgotten before their time: room was out.",
     "store_up": "Whether the store answers.",
     "store_breaker_state": "Servers of the store that are given up until they answer again.",
     "store_standby_counters": "Counter states in memory that stand in for those of the store.",

@@ -19,7 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ratelimitd.clock import steady_ns
 from ratelimitd.stores import custody
@@ -28,7 +28,7 @@ from ratelimitd.stores.memory.counters import DEFAULT_ROOM, MemoryCounters
 from ratelimitd.stores.rows import FIELDS, KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Limit, Op
@@ -52,10 +52,6 @@ asks after 5 ms in which nobody gave it up). Without naps writing took up to 100
 _LOG = logging.getLogger("ratelimitd")
 
 
-class _Take(Protocol):
-    async def __call__(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken: ...
-
-
 class FileCounters:
     """`stores.ports.Store` in this process and in a file. Make it, `start` it, `close` it."""
 
@@ -71,7 +67,7 @@ class FileCounters:
         self.clock = clock
         self._interval = interval
         self._memory = MemoryCounters(clock, room, notes_changes=True)
-        self.take: _Take = self._memory.take
+        self.take: Callable[..., Coroutine[Any, Any, Taken]] = self._memory.take
         """See `Counters.take`: the memory store's own, without a call in between."""
         self.write_errors = 0
         """Writings that failed."""
@@ -143,9 +139,11 @@ class FileCounters:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._release)
             self._worker.shutdown(wait=False)
 
-    async def _refuse(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def _refuse(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0
+    ) -> Taken:
         """Count nothing after the end: it would be forgotten."""
-        del ops, request_id
+        del ops, request_id, remember_us
         raise custody.unavailable(self._path, "is closed")
 
     def _open(self, now: int) -> None:

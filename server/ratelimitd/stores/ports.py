@@ -24,13 +24,18 @@ class Taken(NamedTuple):
     """Whether all charges, acquisitions and peeks passed (those of shadow limits aside)."""
     standings: Sequence[Standing]
     """One per operation, in its order."""
+    repeated: bool = False
+    """Whether a call with this id had come before, so that this one's reports and refunds changed
+    nothing: `before` and `after` are equal. False where the call has no id that is remembered."""
 
 
 ID_LIFETIME = 120_000_000
 """How long a store remembers a request id at least, microseconds from the first try with it."""
 
-make_taken: Callable[[tuple[int, bool, Sequence[Standing]]], Taken] = partial(tuple.__new__, Taken)
-"""Make a `Taken` of its fields in their order: a third of the constructor's time."""
+make_taken: Callable[[tuple[int, bool, Sequence[Standing], bool]], Taken] = partial(
+    tuple.__new__, Taken
+)
+"""Make a `Taken` of its four fields in their order: a third of the constructor's time."""
 
 
 class Counters(Protocol):
@@ -42,7 +47,7 @@ class Counters(Protocol):
     - `StoreError` (and its kinds) is the only exception that leaves a store.
     """
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Do the operations of one call, atomically.
 
         CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
@@ -57,10 +62,21 @@ class Counters(Protocol):
         has ended, is of another counter, or never was. RENEW says so by `Standing.passes`; a
         RELEASE always passes, and gave something back where `before` and `after` differ.
 
-        Within `ID_LIFETIME`, the reports and refunds of calls with the same `request_id` are done
-        at most once, by the first call that reaches the counts: so a call whose outcome nobody
-        knows can be sent again. Empty: not remembered. A release needs no id, it has its lease's.
-        A store that cannot fail halfway may ignore ids.
+        A refund gives back hits of the present window, or with `Op.as_of` those that were charged
+        at that instant, where they still count: in a fixed window, if it is the present one; in a
+        sliding one, also if it is the last one (then what still weighs of it); in a token bucket,
+        always, since a level that has drained is nothing that can be given back.
+
+        The reports and refunds of calls with the same `request_id` are done at most once, by the
+        first call that reaches the counts; `Taken.repeated` tells the others. Charges, acquisitions
+        and peeks are judged each time, releases and renewals have their leases' ids. Empty: not
+        remembered. How long an id is remembered, from the first call with it:
+
+        - `remember_us` 0: for `ID_LIFETIME`, so that a call whose outcome nobody knows can be sent
+          again. A store that cannot fail halfway may ignore such ids.
+        - Else for `remember_us` (and at least `ID_LIFETIME`), by every store, for what may be told
+          once in a long time: the settling of a reservation. A store in the process remembers a
+          bounded number; beyond it those that would be forgotten next are forgotten sooner.
         """
         ...
 

@@ -46,6 +46,8 @@ class Item(NamedTuple):
     request_id: bytes
     tried_at: int | None
     """When it may first have run; None: it certainly has not."""
+    remember_us: int = 0
+    """How long its id is remembered, as `Counters.take` is told."""
 
 
 class Replay:
@@ -75,13 +77,15 @@ class Replay:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add(self, ops: Sequence[Op], request_id: bytes, *, sent: bool) -> None:
+    def add(
+        self, ops: Sequence[Op], request_id: bytes, *, sent: bool, remember_us: int = 0
+    ) -> None:
         """Queue operations (reports, refunds, releases). `sent`: they may have run."""
         if not ops:
             return
         now = self._clock()
         ends = tuple(_end(op, now) for op in ops)
-        self._append(Item(tuple(ops), ends, request_id, now if sent else None))
+        self._append(Item(tuple(ops), ends, request_id, now if sent else None, remember_us))
 
     def _append(self, item: Item) -> None:
         self._items.append(item)
@@ -123,7 +127,7 @@ class Replay:
         """Send some calls at once, and return those that failed, in their order."""
         now = self._clock()
         items = [item for item in (self._due(item, now) for item in batch) if item is not None]
-        takes = (self._counters.take(item.ops, item.request_id) for item in items)
+        takes = (self._counters.take(item.ops, item.request_id, item.remember_us) for item in items)
         again = []
         results = await asyncio.gather(*takes, return_exceptions=True)
         for item, result in zip(items, results, strict=True):
@@ -149,7 +153,7 @@ class Replay:
         due = [pair for pair in zip(item.ops, item.ends, strict=True) if now < pair[1]]
         if len(due) < len(item.ops):
             self._drop(WINDOW_OVER, len(item.ops) - len(due))
-        if item.tried_at is not None and now >= item.tried_at + ID_LIFETIME:
+        if item.tried_at is not None and now >= item.tried_at + max(item.remember_us, ID_LIFETIME):
             stale = [pair for pair in due if pair[0].kind != Kind.RELEASE]
             due = [pair for pair in due if pair[0].kind == Kind.RELEASE]
             if stale:

@@ -16,6 +16,7 @@ from tests.support.ops import (
     peek,
     refund,
     release,
+    renew,
     report,
     sliding,
 )
@@ -177,6 +178,26 @@ async def leases_of_newcomers_share_one_counter(bench: Bench) -> None:
     assert (await other.one(peek(limit, who="known", bounded=True))).before == 1
 
 
+async def leases_of_newcomers_are_renewed_where_they_are_held(bench: Bench) -> None:
+    """On the counter that they share; nobody else's lives longer for it."""
+    limit = leases(2)
+    other = await bench.fresh(room=1)
+    await other.take(acquire(limit, "k", who="known", bounded=True))
+    for name in "ab":
+        await other.take(acquire(limit, name, who=f"new-{name}", bounded=True))
+    other.clock.advance(15 * MINUTE - 1)
+    renewed = await other.one(renew(limit, "a", who="new-a", bounded=True))
+    assert (renewed.passes, renewed.before, renewed.after) == (True, 2, 2)
+    assert not (await other.one(renew(limit, "x", who="new-a", bounded=True))).passes
+    assert (await other.one(renew(limit, "k", who="known", bounded=True))).passes
+    other.clock.advance(1)
+    for name, held in (("a", True), ("b", False)):
+        assert (await other.one(renew(limit, name, who=f"new-{name}", bounded=True))).passes is held
+    given_back = await other.one(release(limit, "a", who="new-a", bounded=True))
+    assert (given_back.before, given_back.after) == (1, 0)
+    assert (await other.one(peek(limit, who="known", bounded=True))).before == 1
+
+
 async def a_shared_lease_is_given_back_when_there_is_room_again(bench: Bench) -> None:
     """Its owner has a counter of his own by then, but the lease stands where it was granted."""
     limit = leases(1)
@@ -238,6 +259,7 @@ CHECKS = (
     there_is_room_again_when_counters_have_gone,
     room_is_bounded_while_counters_stay_alive,
     leases_of_newcomers_share_one_counter,
+    leases_of_newcomers_are_renewed_where_they_are_held,
     a_shared_lease_is_given_back_when_there_is_room_again,
     others_do_not_make_a_counter_forgotten,
     every_counter_vanishes,

@@ -1,5 +1,7 @@
 """The queue of what has happened but is not yet counted."""
 
+from typing import Any
+
 import pytest
 
 from ratelimitd.clock import ManualClock
@@ -183,9 +185,9 @@ async def test_a_store_that_refuses_some_gets_the_others() -> None:
         queue.replay.add([report(MONTH, who=who)], b"", sent=False)
     real = queue.store.take
 
-    async def take(ops: list[Op], request_id: bytes = b"") -> object:
+    async def take(ops: list[Op], *call: Any) -> object:  # noqa: ANN401
         queue.store.way = Way.REFUSED if ops[0].counter.key == b"away" else Way.WELL
-        return await real(ops, request_id)
+        return await real(ops, *call)
 
     queue.store.take = take  # type: ignore[assignment, method-assign]
     await queue.replay.drain()
@@ -197,8 +199,8 @@ async def test_a_round_that_breaks_off_loses_nothing() -> None:
     queue = Queue()
     queue.replay.add([report(MONTH)], b"1", sent=False)
 
-    async def take(ops: list[Op], request_id: bytes = b"") -> object:
-        del ops, request_id
+    async def take(ops: list[Op], *call: Any) -> object:  # noqa: ANN401
+        del ops, call
         raise KeyError("a store's bug")
 
     queue.store.take = take  # type: ignore[assignment, method-assign]

@@ -98,4 +98,6 @@ def test_the_figures_tell_what_is_held_and_who_found_no_room(held: Held, limit: 
         "store_families": 1,
         "store_counters": 3,
         "store_overflow_total": 3,
+        "store_ids": 0,
+        "store_ids_dropped_total": 0,
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import Counter, Kind, make_standing
+from ratelimitd.stores.memory.remembered import Remembered
 from ratelimitd.stores.memory.tables import TABLES, LeaseTable
-from ratelimitd.stores.ports import Taken, make_taken
+from ratelimitd.stores.ports import ID_LIFETIME, Taken, make_taken
 from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
@@ -46,24 +47,37 @@ class MemoryCounters:
         """Counter families that were opened and are not over, by name."""
         self.overflowed = 0
         """Operations of newcomers that found no room and counted on a shared counter."""
+        self.ids = Remembered()
+        """Of calls that say for how long they must not count twice."""
+        if notes_changes:
+            self.ids.dirty = set()
         self._sweep_at = 0
 
     async def start(self) -> None:
         """Nothing to open."""
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """See `Counters.take`. Never awaits, so nothing comes in between, nor can it half fail."""
-        del request_id
         now = self.clock()
         if now >= self._sweep_at:
             self.sweep(now)
+        if request_id:
+            return self._once(ops, request_id, remember_us, now)
+        return self._decide(ops, now)
+
+    def _once(self, ops: Sequence[Op], request_id: bytes, remember_us: int, now: int) -> Taken:
+        """Decide; what a call of the same id has told is not told again."""
+        if self.ids.knows(request_id, now):
+            return self._decide([_told_before(op) for op in ops], now)._replace(repeated=True)
+        if remember_us:
+            self.ids.remember(request_id, now + max(remember_us, ID_LIFETIME), now)
         return self._decide(ops, now)
 
     def _decide(self, ops: Sequence[Op], now: int, placed: bool = False) -> Taken:  # noqa: C901, FBT001, FBT002 - hot
         tables = self.tables
         standings: list[Standing] = []
         passed = plain = True
-        for kind, counter, limit, hits, prior, _ in ops:
+        for kind, counter, limit, hits, prior, _, _ in ops:
             if kind > _ACQUIRE:
                 if kind > _PEEK:
                     return self._tell_first(ops, now)
@@ -84,15 +98,15 @@ class MemoryCounters:
                     tables[op[1].family].add(op, op[3], now)
         if not (passed and plain):
             self._uncharge(ops, standings, now, passed=passed)
-        return make_taken((now, passed, standings))
+        return make_taken((now, passed, standings, False))
 
     def _tell_first(self, ops: Sequence[Op], now: int) -> Taken:
         """Do the reports, refunds and releases, then decide the rest on what they leave."""
         told = {index: self._tell(op, now) for index, op in enumerate(ops) if op.kind > _PEEK}
-        _, passed, rest = self._decide([op for op in ops if op.kind <= _PEEK], now)
+        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= _PEEK], now)
         asked = iter(rest)
         standings = [told.get(index) or next(asked) for index in range(len(ops))]
-        return make_taken((now, passed, standings))
+        return make_taken((now, passed, standings, False))
 
     def _tell(self, op: Op, now: int) -> Standing:
         table = self._table(op)
@@ -101,7 +115,10 @@ class MemoryCounters:
         if op.kind == Kind.REPORT and op.counter.bounded and table.strangers >= self._room:
             self.overflowed += not table.knows(op.counter.key, now)
         before = table.judge(op.counter, op.limit, 0, now).before
-        table.add(op, -op.hits if op.kind == Kind.REFUND else op.hits, now)
+        if op.kind == Kind.REFUND:
+            table.take_back(op, now)
+        else:
+            table.add(op, op.hits, now)
         bare = table.judge(op.counter, op.limit, 0, now)
         return make_standing((op.limit, True, before, bare.before, now, bare.reset_at))
 
@@ -159,6 +176,7 @@ class MemoryCounters:
         Every `SWEEP_EVERY`, and a family that is asked for again begins anew, as unused as it was.
         """
         self._sweep_at = now + SWEEP_EVERY
+        self.ids.forget(now)
         over = [family for family, table in self.tables.items() if table.is_over(now)]
         for family in over:
             del self.tables[family]
@@ -169,10 +187,19 @@ class MemoryCounters:
             "store_families": len(self.tables),
             "store_counters": sum(table.states for table in self.tables.values()),
             "store_overflow_total": self.overflowed,
+            "store_ids": len(self.ids),
+            "store_ids_dropped_total": self.ids.dropped,
         }
 
     async def close(self) -> None:
         """Nothing to write, nothing to let go of."""
+
+
+def _told_before(op: Op) -> Op:
+    """Return what is left of an operation that a call of the same id has done before."""
+    if op.kind == Kind.REPORT or op.kind == Kind.REFUND:  # noqa: PLR1714 - no tuple for each
+        return op._replace(kind=Kind.REFUND, hits=0)
+    return op
 
 
 def _tell_of_lease(table: LeaseTable, op: Op, now: int) -> Standing:

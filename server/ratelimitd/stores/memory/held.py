@@ -12,28 +12,19 @@ from __future__ import annotations
 from collections import OrderedDict
 
 
-class _Alike(OrderedDict[str, int]):
-    """Leases of one lifetime: id to the instant at which each ends, the next to end first."""
-
-    __slots__ = ("lifetime",)
-
-    def __init__(self, lifetime: int) -> None:
-        super().__init__()
-        self.lifetime = lifetime
-
-
 class Held:
     """Leases by their ids. Those that have ended are let go whenever the rest are counted."""
 
     __slots__ = ("_kinds",)
 
     def __init__(self) -> None:
-        self._kinds: list[_Alike] = []
+        self._kinds: dict[int, OrderedDict[str, int]] = {}
+        """By lifetime: id to the instant at which it ends, the next to end first."""
 
     def count(self, now: int) -> tuple[int, int]:
         """Return how many are held, and when the last of them ends (now, where none is)."""
         held, last = 0, now
-        for kind in self._kinds:
+        for kind in self._kinds.values():
             while kind and kind[next(iter(kind))] <= now:
                 kind.popitem(last=False)
             if kind:
@@ -43,20 +34,17 @@ class Held:
 
     def holds(self, lease: str, now: int) -> bool:
         """Say whether a lease is held."""
-        return any(kind.get(lease, now) > now for kind in self._kinds)
+        return any(kind.get(lease, now) > now for kind in self._kinds.values())
 
     def hold(self, lease: str, lifetime: int, ends: int) -> None:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
         self.free(lease)
-        for kind in self._kinds:
-            if kind.lifetime == lifetime:
-                break
-        else:
-            self._kinds = [kind for kind in self._kinds if kind]
-            kind = _Alike(lifetime)
-            self._kinds.append(kind)
+        kind = self._kinds.get(lifetime)
+        if kind is None:
+            self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
+            kind = self._kinds[lifetime] = OrderedDict()
         kind[lease] = ends
 
     def free(self, lease: str) -> bool:
         """Let go of a lease, and say whether there was one of that id."""
-        return any(kind.pop(lease, None) is not None for kind in self._kinds)
+        return any(kind.pop(lease, None) is not None for kind in self._kinds.values())

@@ -91,14 +91,29 @@ class FixedTable:
             if op.counter.bounded:
                 if self.strangers >= self._room:
                     key = op.counter.overflow
-                elif hits < 0:
-                    return
                 else:
                     self.strangers += 1
             used = self.counts.get(key, 0)
         self.counts[key] = fixed_window.add(used, hits)
         if self.dirty is not None:
             self.dirty.add(key)
+
+    def take_back(self, op: Op, now: int) -> None:
+        if now >= self._end:
+            self._turn(now)
+        key = op.counter.key
+        if key not in self.counts and op.counter.bounded and self.strangers >= self._room:
+            key = op.counter.overflow
+        if not 0 < op.as_of < self._start:
+            self._reduce(self.counts, key, op.hits)
+
+    def _reduce(self, page: dict[bytes, int], key: bytes, hits: int) -> None:
+        """Take hits off a count, if there is one."""
+        used = page.get(key)
+        if used is not None:
+            page[key] = fixed_window.add(used, -hits)
+            if self.dirty is not None:
+                self.dirty.add(key)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         if now >= self._end:
@@ -173,8 +188,6 @@ class SlidingTable(FixedTable):
 
     def add(self, op: Op, hits: int, now: int) -> None:
         key, newcomer = self._find(op.counter, now)
-        if newcomer and hits < 0:
-            return
         self.strangers += newcomer
         if op.counter.bounded and key not in self.counts and key is not op.counter.overflow:
             self._present += 1
@@ -182,6 +195,13 @@ class SlidingTable(FixedTable):
         self.counts[key] = sliding_window.add(state, hits, Span(self._start, self._end))[0]
         if self.dirty is not None:
             self.dirty.add(key)
+
+    def take_back(self, op: Op, now: int) -> None:
+        key, _ = self._find(op.counter, now)
+        if not 0 < op.as_of < self._start:
+            self._reduce(self.counts, key, op.hits)
+        elif op.as_of >= self.window.span(self._start - 1).start:
+            self._reduce(self.previous, key, op.hits)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         if now >= self._end:

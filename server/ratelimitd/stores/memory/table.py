@@ -36,7 +36,11 @@ class Table(Protocol):
         ...
 
     def add(self, op: Op, hits: int, now: int) -> None:
-        """Count hits (negative: give back), or for leases: grant or release the operation's."""
+        """Count hits, or for leases: grant, renew or release the operation's."""
+        ...
+
+    def take_back(self, op: Op, now: int) -> None:
+        """Give back the operation's hits, of those that still count of `Op.as_of`."""
         ...
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:

@@ -63,16 +63,16 @@ class BucketTable(AgingTable[token_bucket.State]):
 
     def add(self, op: Op, hits: int, now: int) -> None:
         key = self._states.find(op.counter)
-        state = self._states.get(key)
-        if state is None:
-            if hits < 0:
-                return
-            state = token_bucket.EMPTY
+        state = self._states.get(key) or token_bucket.EMPTY
         self._states.age(now, token_bucket.lifetime(op.limit))
         bounded = op.counter.bounded and key is not op.counter.overflow
         self._states.put(key, token_bucket.add(op.limit, state, hits, now), bounded)
         if self.dirty is not None:
             self.dirty.add(key)
+
+    def take_back(self, op: Op, now: int) -> None:
+        if self._states.get(self._states.find(op.counter)) is not None:
+            self.add(op, -op.hits, now)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         del now
@@ -124,6 +124,9 @@ class LeaseTable(AgingTable[Held]):
         held.hold(op.lease, op.limit.meter.lease_us, lease.expires_at(op.limit, now))
         self._states.age(now, op.limit.meter.lease_us)
         self._states.put(key, held, op.counter.bounded and key is not op.counter.overflow)
+
+    def take_back(self, op: Op, now: int) -> None:
+        self.add(op._replace(kind=Kind.RELEASE), op.hits, now)
 
     def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
         """Leases do not outlive the process that granted them: it also served their requests."""

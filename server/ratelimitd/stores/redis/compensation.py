@@ -80,7 +80,7 @@ class Owed:
             standing._replace(after=standing.before) if op.kind <= Kind.ACQUIRE else standing
             for op, standing in zip(ops, taken.standings, strict=True)
         ]
-        return make_taken((taken.now, True, left))
+        return make_taken((taken.now, True, left, taken.repeated))
 
     async def _work(self) -> None:
         while self._debts:

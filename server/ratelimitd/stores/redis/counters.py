@@ -24,7 +24,17 @@ from ratelimitd.stores.redis.over_limit import OverLimit
 from ratelimitd.stores.redis.redis_clock import RedisClock
 from ratelimitd.stores.redis.script import Script
 from ratelimitd.stores.redis.spelling import BUCKETS, Layout
-from ratelimitd.stores.redis.wire import CROWDED, PASSED, STALE, crowded_out, pack, read
+from ratelimitd.stores.redis.wire import (
+    CROWDED,
+    NOT_ONCE,
+    PASSED,
+    REPEATED,
+    STALE,
+    Once,
+    crowded_out,
+    pack,
+    read,
+)
 from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
@@ -89,37 +99,38 @@ class RedisCounters:
         """Connect, and learn the servers' clock. Raises `StoreUnavailableError`."""
         await self._fleet.start()
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"") -> Taken:
+    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """See `Counters.take`. On several servers a call may be decided in parts."""
         now = self.clock()
         if not ops:
-            return make_taken((now, True, ()))
-        parts = self._parts(ops, now, request_id)
+            return make_taken((now, True, (), False))
+        once = Once(request_id, remember_us) if request_id else NOT_ONCE
+        parts = self._parts(ops, now, once)
         if len(parts) == 1:
             slot, _, ops, package = parts[0]
-            told = self._over_limit.answer(ops, package, now)
+            told = None if request_id else self._over_limit.answer(ops, package, now)
             if told is not None:
-                return make_taken((now, False, told))
-            return await self._decide(slot, ops, package, request_id)
+                return make_taken((now, False, told, False))
+            return await self._decide(slot, ops, package, once)
         self.spanning += 1
-        whole = asyncio.ensure_future(self._span(parts, len(ops), request_id))
+        whole = asyncio.ensure_future(self._span(parts, len(ops), once))
         whole.add_done_callback(_heard)
         return await asyncio.shield(whole)
 
-    def _parts(self, ops: Sequence[Op], now: int, request_id: bytes) -> tuple[_Part, ...]:
+    def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
         """Return what to send; what carries no id of one call's is kept for when it comes again."""
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
-        if known and known.ops is ops and known.since <= now < known.until and not request_id:
+        if known and known.ops is ops and known.since <= now < known.until and not once.request_id:
             return known.parts
-        parts = tuple(self._cut(ops, now, request_id))
-        if isinstance(ops, tuple) and not request_id:  # a list was made for one call
+        parts = tuple(self._cut(ops, now, once))
+        if isinstance(ops, tuple) and not once.request_id:  # a list was made for one call
             since = max(part.package.since for part in parts)
             until = min(part.package.until for part in parts)
             # It keeps `ops`, so that its id stays its own.
             self._memo.put(id(ops), _Known(ops, parts, since, until))
         return parts
 
-    def _cut(self, ops: Sequence[Op], now: int, request_id: bytes) -> Iterator[_Part]:
+    def _cut(self, ops: Sequence[Op], now: int, once: Once) -> Iterator[_Part]:
         """Yield the parts of a call: one where one server is all, else one for each slot."""
         slots: dict[int, list[int]] = {}
         for index, op in enumerate(ops):
@@ -128,20 +139,18 @@ class RedisCounters:
             slots.setdefault(slot, []).append(index)
         for slot, own in slots.items():
             share = ops if len(slots) == 1 else stacked([ops[index] for index in own])
-            yield _Part(slot, own, share, pack(share, now, self._layout, request_id))
+            yield _Part(slot, own, share, pack(share, now, self._layout, once))
 
-    async def _decide(
-        self, slot: int, ops: Sequence[Op], package: Package, request_id: bytes
-    ) -> Taken:
+    async def _decide(self, slot: int, ops: Sequence[Op], package: Package, once: Once) -> Taken:
         """Have a decision that lies on one server, and send it again where it must be."""
         for _ in range(TRIES):
             verdict = await self._fleet.submit(slot, package)
             if verdict.status == STALE:
                 self.stale += 1
-                package = pack(ops, verdict.now, self._layout, request_id)
-            elif verdict.status == CROWDED:
+                package = pack(ops, verdict.now, self._layout, once)
+            elif verdict.status % REPEATED == CROWDED:
                 self.crowded += 1
-                return await self._crowd(slot, ops, package, verdict, request_id)
+                return await self._crowd(slot, ops, package, verdict, once)
             else:
                 return self._read(ops, package, verdict)
         msg = "Redis's clock and this process's do not agree on the window"
@@ -149,14 +158,15 @@ class RedisCounters:
 
     def _read(self, ops: Sequence[Op], package: Package, verdict: Verdict) -> Taken:
         now, status, numbers = verdict
-        passed = status == PASSED
+        passed = status % REPEATED == PASSED
         if not passed:
             self._over_limit.learn(ops, package, numbers, now)
         self._over_limit.forget(ops, passed=passed)
-        return make_taken((now, passed, read(ops, package, numbers, now, passed=passed)))
+        standings = read(ops, package, numbers, now, passed=passed)
+        return make_taken((now, passed, standings, status >= REPEATED))
 
     async def _crowd(
-        self, slot: int, ops: Sequence[Op], package: Package, verdict: Verdict, request_id: bytes
+        self, slot: int, ops: Sequence[Op], package: Package, verdict: Verdict, once: Once
     ) -> Taken:
         """Put newcomers that found no place on the counter that they share, and decide again.
 
@@ -179,20 +189,21 @@ class RedisCounters:
                 for index in rest
             ]
         )
-        identity = request_id + b"~" if request_id else b""
-        package = pack(again, verdict.now, self._layout, identity)
-        now, passed, standings = await self._decide(slot, again, package, identity)
-        told |= dict(zip(rest, standings, strict=True))
-        return make_taken((now, passed, [told[index] for index in range(len(ops))]))
+        once = once._replace(request_id=once.request_id + b"~") if once.request_id else once
+        package = pack(again, verdict.now, self._layout, once)
+        taken = await self._decide(slot, again, package, once)
+        told |= dict(zip(rest, taken.standings, strict=True))
+        whole = [told[index] for index in range(len(ops))]
+        return taken._replace(standings=whole, repeated=verdict.status >= REPEATED)
 
-    async def _span(self, parts: Sequence[_Part], count: int, request_id: bytes) -> Taken:
+    async def _span(self, parts: Sequence[_Part], count: int, once: Once) -> Taken:
         """Decide part by part, at once, and give back where another part denies.
 
         Never over a limit. Until what is given back has arrived, others may be denied early; if
         this process dies before, what one call charged stays charged until its windows turn.
         """
         outcomes = await asyncio.gather(
-            *(self._decide(part.slot, part.ops, part.package, request_id) for part in parts),
+            *(self._decide(part.slot, part.ops, part.package, once) for part in parts),
             return_exceptions=True,
         )
         failure = next((each for each in outcomes if isinstance(each, BaseException)), None)
@@ -207,11 +218,13 @@ class RedisCounters:
         if failure is not None:
             raise failure
         instant = max(each.now for each in outcomes if isinstance(each, Taken))
-        return make_taken((instant, passed, [standings[index] for index in range(count)]))
+        repeated = all(isinstance(each, Taken) and each.repeated for each in outcomes)
+        whole = [standings[index] for index in range(count)]
+        return make_taken((instant, passed, whole, repeated))
 
     async def _give_back(self, slot: int, ops: Sequence[Op], now: int, identity: bytes) -> None:
         """Undo charges in the windows of `now`, once, however often this is tried."""
-        package = pack(ops, now, self._layout, identity, late=True)
+        package = pack(ops, now, self._layout, Once(identity), late=True)
         await self._fleet.submit(slot, package)
         self._over_limit.forget(ops, passed=False)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.algorithms import fixed_window, lease, sliding_window, token_bucket
-from ratelimitd.model import Algorithm, Limit, Standing, make_standing
+from ratelimitd.model import Algorithm, Kind, Limit, Standing, make_standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ratelimitd.model import Op
     from ratelimitd.windows import Span
 
 
@@ -19,24 +20,20 @@ class Reader(NamedTuple):
     judged: int
     """Numbers in the state that an operation was judged on."""
     told: int
-    """Numbers for an operation that tells what happened: the states before and after it."""
+    """Numbers for an operation that tells what happened: the states before and after it, and for
+    leases whether this one was held."""
     judge: Callable[[Limit, Sequence[int], int, int, Span], Standing]
     """(limit, state, need, now, window) to a standing."""
     add: Callable[[Limit, Sequence[int], int, int, Span], Sequence[int]]
     """(limit, state, hits, now, window) to the state after a charge."""
-    after: int
-    """Where the state after begins among the numbers told."""
 
-    def tell(self, limit: Limit, numbers: Sequence[int], now: int, span: Span) -> Standing:
-        """Return the standing of a report, a refund or a release."""
+    def tell(self, op: Op, numbers: Sequence[int], now: int, span: Span) -> Standing:
+        """Return the standing of an operation that tells what has happened."""
+        limit = op.limit
         before = self.judge(limit, numbers, 0, now, span).before
-        bare = self.judge(limit, self._after(numbers), 0, now, span)
-        return make_standing((limit, True, before, bare.before, now, bare.reset_at))
-
-    def _after(self, numbers: Sequence[int]) -> Sequence[int]:
-        if self.told == self.judged + 1 and self.judged > 1:  # sliding: the last window stays
-            return numbers[2], numbers[1]
-        return numbers[self.after :]
+        bare = self.judge(limit, numbers[self.judged :], 0, now, span)
+        passes = op.kind != Kind.RENEW or numbers[-1] == 1
+        return make_standing((limit, passes, before, bare.before, now, bare.reset_at))
 
 
 def _fixed(limit: Limit, state: Sequence[int], need: int, now: int, span: Span) -> Standing:
@@ -74,9 +71,9 @@ def _lease_add(limit: Limit, state: Sequence[int], hits: int, now: int, _: Span)
 
 
 READERS = {
-    Algorithm.FIXED_WINDOW: Reader(1, 2, _fixed, _fixed_add, 1),
-    Algorithm.SLIDING_WINDOW: Reader(2, 3, _sliding, _sliding_add, 2),
-    Algorithm.TOKEN_BUCKET: Reader(2, 4, _bucket, _bucket_add, 2),
-    Algorithm.LEASE: Reader(2, 4, _lease, _lease_add, 2),
+    Algorithm.FIXED_WINDOW: Reader(1, 2, _fixed, _fixed_add),
+    Algorithm.SLIDING_WINDOW: Reader(2, 4, _sliding, _sliding_add),
+    Algorithm.TOKEN_BUCKET: Reader(2, 4, _bucket, _bucket_add),
+    Algorithm.LEASE: Reader(2, 5, _lease, _lease_add),
 }
 """How the states of each algorithm are read."""

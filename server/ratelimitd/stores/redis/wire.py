@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.algorithms import token_bucket
 from ratelimitd.model import MAX_COUNT, Algorithm, Kind
+from ratelimitd.stores.ports import ID_LIFETIME
 from ratelimitd.stores.redis.readings import READERS
 from ratelimitd.stores.redis.script import bulk
 from ratelimitd.stores.stacking import identity_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DENIED, PASSED, STALE, CROWDED, BROKEN = range(5)
 """What the script says of a decision. STALE and CROWDED have charged nothing."""
+REPEATED = 8
+"""Added to DENIED, PASSED and CROWDED where the call's id was known."""
 ALWAYS = 2**53
 """An instant that no clock reaches."""
 
@@ -36,10 +39,26 @@ _CODES = {
     Algorithm.LEASE: 4,
 }
 _BOUNDED, _SHADOW, _TWO_KEYS = 1, 2, 4
+_REFUND_LAST = 7  # a kind that only the script knows: of a sliding window's last window
 _LEAST_GRACE = 1_000_000
 _MOST_GRACE = 60_000_000
 _HEAD = struct.Struct("<7d")
 _OP = struct.Struct("<9d")
+
+
+class Once(NamedTuple):
+    """What makes a call's reports and refunds count once, however often it comes."""
+
+    request_id: bytes = b""
+    remember_us: int = 0
+
+    @property
+    def milliseconds(self) -> int:
+        """For how long the id is remembered; 0 without one."""
+        return -(-max(self.remember_us, ID_LIFETIME) // 1000) if self.request_id else 0
+
+
+NOT_ONCE = Once()
 
 
 class Package(NamedTuple):
@@ -74,11 +93,16 @@ class _Frame(NamedTuple):
 
 
 def pack(
-    ops: Sequence[Op], now: int, layout: Layout, request_id: bytes = b"", *, late: bool = False
+    ops: Sequence[Op],
+    now: int,
+    layout: Layout,
+    once: Once = NOT_ONCE,
+    *,
+    late: bool = False,
 ) -> Package:
     """Spell a call for the windows of `now`. `late`: do it whatever the script's clock says."""
     order = sorted(range(len(ops)), key=lambda index: _rank(ops[index]))
-    keys = [layout.spell_id(request_id, ops[order[0]].counter)] if request_id else []
+    keys = [layout.spell_id(once.request_id, ops[order[0]].counter)] if once.request_id else []
     parts, ids, readers, spans = [], [], [], []
     since, until = 0, ALWAYS
     for index in order:
@@ -94,7 +118,7 @@ def pack(
     if late:
         since, until = 0, ALWAYS
     adds_up = any(op.prior for op in ops)
-    head = _HEAD.pack(len(ops), since, until, adds_up, bool(request_id), len(keys), len(ids))
+    head = _HEAD.pack(len(ops), since, until, adds_up, once.milliseconds, len(keys), len(ids))
     return Package(
         b"".join(map(bulk, keys)),
         len(keys),
@@ -122,17 +146,28 @@ def _operation(op: Op, frame: _Frame) -> bytes:
     flags = _BOUNDED * op.counter.bounded + _SHADOW * limit.shadow
     flags += _TWO_KEYS * (len(frame.keys) > 1)
     code, numbers = _CODES[limit.algorithm], frame.numbers
-    hits, prior = min(op.hits, ALWAYS), min(op.prior, ALWAYS)
-    if op.kind > Kind.PEEK:
+    kind, hits, prior = op.kind, min(op.hits, ALWAYS), min(op.prior, ALWAYS)
+    if kind > Kind.PEEK:
         hits = min(hits, MAX_COUNT)
-    return _OP.pack(code, op.kind, flags, hits, prior, limit.amount, *numbers)
+    if kind == Kind.REFUND and 0 < op.as_of < frame.since:
+        kind, hits = _refund_of_the_past(op, hits, frame.since)
+    return _OP.pack(code, kind, flags, hits, prior, limit.amount, *numbers)
+
+
+def _refund_of_the_past(op: Op, hits: int, since: int) -> tuple[int, int]:
+    """Return kind and hits of a refund of what was charged before the present window began."""
+    window = op.limit.window
+    assert window is not None
+    if op.limit.algorithm is Algorithm.SLIDING_WINDOW:
+        return _REFUND_LAST, hits if op.as_of >= window.span(since - 1).start else 0
+    return op.kind, 0
 
 
 def _frame(op: Op, now: int, layout: Layout) -> _Frame:
     limit, counter = op.limit, op.counter
     if limit.window is None:
         keys = [layout.spell(counter, None)]
-        if counter.bounded and op.kind == Kind.RELEASE:
+        if counter.bounded and op.kind >= Kind.RELEASE:
             keys.append(layout.spell(layout.overflow(counter), None))
         return _Frame(tuple(keys), 0, ALWAYS, (limit.meter.lease_us, 0, 0))
     if limit.algorithm is Algorithm.TOKEN_BUCKET:
@@ -174,7 +209,7 @@ def read(
         if op.kind > Kind.PEEK:
             state = answer[at : at + reader.told]
             at += reader.told
-            standings[index] = reader.tell(op.limit, state, now, span)
+            standings[index] = reader.tell(op, state, now, span)
             continue
         state = answer[at : at + reader.judged]
         at += reader.judged

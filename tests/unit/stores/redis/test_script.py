@@ -1,12 +1,15 @@
 """The script that decides, as it is put together."""
 
-from ratelimitd.stores.ports import ID_LIFETIME
+from ratelimitd.model import Kind
 from ratelimitd.stores.redis.script import PARTS, Script
 
 
-def test_ids_are_remembered_as_long_as_the_port_promises() -> None:
-    """The script cannot ask Python, so that the number stands there once more."""
-    assert b"'NX', 'PX', %d)" % (ID_LIFETIME // 1000) in Script.load().text
+def test_the_script_tells_kinds_apart_as_python_does() -> None:
+    """The script cannot ask Python, so that the numbers stand there once more."""
+    names = ("ACQUIRE", "PEEK", "REPORT", "REFUND", "RELEASE", "RENEW")
+    numbers = ", ".join(str(getattr(Kind, name)) for name in names)
+    line = f"local {', '.join(names)}, REFUND_LAST = {numbers}, {Kind.RENEW + 1}\n"
+    assert line.encode() in Script.load().text
 
 
 def test_a_part_can_be_given_instead() -> None:

@@ -4,45 +4,48 @@
 -- ARGV[3] whether it is one for all buckets.
 -- Then for each decision one blob of doubles, and the ids that it says follow. KEYS are those of the decisions in turn.
 -- Blob: operations, the instants from and until which its keys are the right ones, whether charges add up (1), whether
--- its first key is the call's id (1), keys, ids; then nine per operation (see `wire.py`).
+-- its first key is the call's id and for how many ms that is remembered (0: it has none), keys, ids; then nine per
+-- operation (see `wire.py`).
 -- The answer is one flat list: the instant, then for each decision its status and the states that it was judged on.
 local algorithms = {fixed, sliding, bucket, lease}
 local out = {now}
 local size = 1
 local key_at, arg_at = 1, 4
 local trouble
+local repeated
 
-local function put(a, b, c, d)
+local function put(a, b, c, d, e)
   size = size + 1
   out[size] = a
   if b then size = size + 1; out[size] = b end
   if c then size = size + 1; out[size] = c end
   if d then size = size + 1; out[size] = d end
+  if e then size = size + 1; out[size] = e end
 end
 
 local function put_crowded(width)
   for _ = 1, width do put(-1) end
 end
 
-local function seen_before(id_key)
-  return not call('SET', id_key, '1', 'NX', 'PX', 120000)  -- ports.ID_LIFETIME
+local function seen_before(id_key, lifetime)
+  return not call('SET', id_key, '1', 'NX', 'PX', lifetime)
 end
 
-local algorithm_widths_told = {2, 3, 4, 4}
+local algorithm_widths_told = {2, 4, 4, 5}
 
 -- Do one operation; gives whether it keeps the decision from passing, and whether its counter finds no place.
 local function operate(algorithm, kind, flags, done, key, hits, prior, amount, x, y, z, second, id)
   local bounded = flags % 2 == 1
   if kind > PEEK then
-    if done and kind ~= RELEASE then kind, hits = REFUND, 0 end
+    if done and kind ~= RELEASE and kind ~= RENEW then kind, hits = REFUND, 0 end
     local before = taken
-    local a, b, c, d = algorithms[algorithm].tell(key, kind, hits, amount, x, y, z, bounded, second, id)
+    local a, b, c, d, e = algorithms[algorithm].tell(key, kind, hits, amount, x, y, z, bounded, second, id)
     taken = before
     if a == NO_PLACE then
       put_crowded(algorithm_widths_told[algorithm])
       return false, true
     end
-    put(a, b, c, d)
+    put(a, b, c, d, e)
     return false, false
   end
   local before = taken
@@ -83,14 +86,15 @@ end
 
 local function decide()
   local blob, key, argument = ARGV[arg_at], key_at, arg_at + 1
-  local ops, from, till, adds_up, has_id, keys, ids = unpack_struct('<ddddddd', blob)
+  local ops, from, till, adds_up, remembered, keys, ids = unpack_struct('<ddddddd', blob)
   key_at, arg_at = key + keys, argument + ids
   if now < from or now >= till then return STALE end
   mine = adds_up == 1 and {} or nil
   later = {}
   local done = false
-  if has_id == 1 then
-    done = seen_before(KEYS[key])
+  if remembered > 0 then
+    done = seen_before(KEYS[key], remembered)
+    if done then repeated = REPEATED end
     key = key + 1
   end
   local passed, crowded = operate_all(blob, ops, key, argument, done)
@@ -108,10 +112,10 @@ end
 while arg_at <= #ARGV do
   size = size + 1
   local mark = size
-  out[mark], taken = BROKEN, 0
+  out[mark], taken, repeated = BROKEN, 0, 0
   local fine, status = pcall(decide)
   if fine then
-    out[mark] = status
+    out[mark] = status + repeated
   else
     trouble = type(status) == 'table' and status.err or tostring(status)
     size = mark

@@ -24,9 +24,18 @@ function lease.judge(key, kind, hits, prior, amount, x, y, z, bounded, shared, i
 end
 
 function lease.tell(key, kind, hits, amount, x, y, z, bounded, shared, id)
-  local place = key
-  if shared and not call('ZSCORE', key, id) and call('ZSCORE', shared, id) then place = shared end
+  local place, ends = key, call('ZSCORE', key, id)
+  if shared and not ends then
+    ends = call('ZSCORE', shared, id)
+    if ends then place = shared end
+  end
   local held, last = lease_held(place)
-  call('ZREM', place, id)
-  return held, last, lease_held(place)
+  if not ends or tonumber(ends) <= now then return held, last, held, last, 0 end
+  if kind == RENEW then
+    lease_write(place, id, x)
+  else
+    call('ZREM', place, id)
+  end
+  local left, until_then = lease_held(place)
+  return held, last, left, until_then, 1
 end

@@ -4,8 +4,10 @@
 local MAX = 9007199254740991
 local call, unpack_struct, fmod = redis.call, struct.unpack, math.fmod
 
-local ACQUIRE, PEEK, REFUND, RELEASE = 1, 2, 4, 5   -- of an operation's kinds (model.Kind), those that are told apart
+-- Of an operation's kinds (model.Kind) those that are told apart; and one more, see sliding_window.lua.
+local ACQUIRE, PEEK, REPORT, REFUND, RELEASE, RENEW, REFUND_LAST = 1, 2, 3, 4, 5, 6, 7
 local DENIED, PASSED, STALE, CROWDED, BROKEN = 0, 1, 2, 3, 4   -- what becomes of a decision
+local REPEATED = 8   -- added where the call's id was known
 local NO_PLACE = {}  -- an operation's newcomer finds no place
 
 local now            -- the instant of the batch, microseconds

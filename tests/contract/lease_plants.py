@@ -1,0 +1,80 @@
+"""Bugs about leases and ids that can be planted into the memory store; as `plants`."""
+
+from typing import Any
+
+from ratelimitd.algorithms import lease
+from ratelimitd.model import Counter, Kind
+from ratelimitd.stores.memory import held, paged, remembered, tables
+from tests.contract.plants import Patch, wrap
+
+
+def giving_back_any_lease(patch: Patch) -> None:
+    """A release that comes twice frees somebody else's."""
+
+    def free(self: Any, lease: str) -> bool:  # noqa: ANN401
+        kind = next(iter(self._kinds.values()), None)
+        if kind and not original(self, lease):
+            kind.popitem()
+        return True
+
+    original = held.Held.free
+    patch.setattr(held.Held, "free", free)
+    patch.setattr(
+        tables.LeaseTable, "holder", lambda _, op, __: op.kind > Kind.PEEK and op.counter.key
+    )
+
+
+def holding_leases_one_too_long(patch: Patch) -> None:
+    """An off-by-one at expiry."""
+    patch.setattr(lease, "expires_at", lambda limit, now: now + limit.meter.lease_us + 1)
+
+
+def renewing_what_is_not_held(patch: Patch) -> None:
+    """Whoever makes up an id gets a lease by renewing it."""
+    patch.setattr(tables.LeaseTable, "holder", lambda _, op, __: op.counter.key)
+
+
+def renewing_for_nothing(patch: Patch) -> None:
+    """A renewed lease ends as if it had not been."""
+
+    def hold(original: Any, self: Any, lease: str, *when: int) -> None:  # noqa: ANN401
+        if not any(lease in kind for kind in self._kinds.values()):
+            original(self, lease, *when)
+
+    wrap(patch, held.Held, "hold", hold)
+
+
+def ending_leases_in_the_order_of_their_beginning(patch: Patch) -> None:
+    """As if all leases lived as long as each other."""
+    wrap(
+        patch,
+        held.Held,
+        "hold",
+        lambda hold, self, lease, _, ends: hold(self, lease, 1, ends),
+    )
+
+
+def forgetting_ids(patch: Patch) -> None:
+    """A reservation is settled as often as somebody asks."""
+    patch.setattr(remembered.Remembered, "knows", lambda *_: False)
+
+
+def giving_back_only_from_ones_own(patch: Patch) -> None:
+    """A lease of the shared counter stays taken once its holder has a counter."""
+
+    def holder(original: Any, self: Any, op: Any, now: int) -> Any:  # noqa: ANN401
+        own = Counter(op.counter.family, op.counter.key, bounded=False)
+        return original(self, op._replace(counter=own), now)
+
+    wrap(patch, tables.LeaseTable, "holder", holder)
+
+
+def refunding_into_later_windows(patch: Patch) -> None:
+    """What was charged last month comes back this month."""
+    for table in (paged.FixedTable, paged.SlidingTable):
+        wrap(
+            patch,
+            table,
+            "take_back",
+            lambda take_back, self, op, now: take_back(self, op._replace(as_of=0), now),
+        )
