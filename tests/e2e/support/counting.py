@@ -47,9 +47,11 @@ def descriptor(*entries: str, hits: int | None = None, negative: bool = False) -
     return message.SerializeToString()
 
 
-async def say(limiter: Limiter, *descriptors: bytes) -> RateLimitResponse:
+async def say(
+    limiter: Limiter, *descriptors: bytes, domain: str = "agent-api"
+) -> RateLimitResponse:
     """Ask the limiter about these in one call, past Envoy."""
-    request = RateLimitRequest(domain="agent-api")
+    request = RateLimitRequest(domain=domain)
     for each in descriptors:
         request.descriptors.add().MergeFromString(each)
     async with grpc.aio.insecure_channel(limiter.address) as channel:
@@ -58,19 +60,23 @@ async def say(limiter: Limiter, *descriptors: bytes) -> RateLimitResponse:
     return RateLimitResponse.FromString(answer)
 
 
-async def left(limiter: Limiter, meter: str, key: str, *entries: str) -> int:
+async def left(
+    limiter: Limiter, meter: str, key: str, *entries: str, domain: str = "agent-api"
+) -> int:
     """Return what a key has left of a meter, by a peek."""
     peek = descriptor(f"api_key={key}", f"meter={meter}", *entries, hits=0)
-    (status,) = (await say(limiter, peek)).statuses
+    (status,) = (await say(limiter, peek, domain=domain)).statuses
     return status.limit_remaining
 
 
-async def settles(limiter: Limiter, meter: str, key: str, at: int, *entries: str) -> None:
+async def settles(
+    limiter: Limiter, meter: str, key: str, at: int, *entries: str, domain: str = "agent-api"
+) -> None:
     """Wait until so much is left: Envoy reports after the client has its answer."""
     seen = []
 
     async def settled() -> bool:
-        seen.append(await left(limiter, meter, key, *entries))
+        seen.append(await left(limiter, meter, key, *entries, domain=domain))
         return seen[-1] == at
 
     try:
