@@ -92,23 +92,28 @@ class Service:
             new_id=_new_id,
             failure=self._failure,
         )
-        self.handlers = Handlers()
-        ratelimit.register(self.handlers, self.limiter, self.telemetry)
         self.reservations = Reservations(
             *(self._counters, self._counters.clock, self.hasher),
             new_id=_new_id,
             counts=self.telemetry.counts,
         )
-        servicer = limiter_service.LimiterServicer(self.limiter, self.reservations, self.telemetry)
-        limiter_service.register(self.handlers, servicer)
-        self.health.register(self.handlers)
-        reflection.register(self.handlers, (*_SERVICES, health.SERVICE))
+        self.handlers = self._registered()
         self.workers: Callable[[], Awaitable[Readings]] | None = None
         """Tells the counts of all workers, where this is the first of several."""
         self._ready = False
         self._transports: list[Transport] = []
         self.addresses: dict[str, tuple[str, ...]] = {}
         """Listener (`grpc`, `http`, `admin`) to its addresses, once started."""
+
+    def _registered(self) -> Handlers:
+        """Return the methods of all services."""
+        handlers = Handlers()
+        ratelimit.register(handlers, self.limiter, self.telemetry)
+        servicer = limiter_service.LimiterServicer(self.limiter, self.reservations, self.telemetry)
+        limiter_service.register(handlers, servicer)
+        self.health.register(handlers)
+        reflection.register(handlers, (*_SERVICES, health.SERVICE))
+        return handlers
 
     def _stand_in(self) -> Failure:
         """Return what answers where the store does not."""

@@ -14,7 +14,8 @@ CLOCK = re.compile(
     r"|datetime\.(datetime|date)\.(now|utcnow|today)"
     r"|(.*\.)?(loop|_loop|get_running_loop|get_event_loop)\.time"
 )
-CLOCK_READERS = ("ratelimitd.clock", "ratelimitd.cli.bench")
+# The client imports nothing of the server, its clock included.
+CLOCK_READERS = ("ratelimitd.clock", "ratelimitd.cli.bench", "ratelimitd.client.clock")
 
 ENVIRONMENT = re.compile(r"os\.(environb?|getenvb?|putenv|unsetenv)(\..*)?")
 # `asgi` because a foreign server that imports it can hand in nothing.
