@@ -59,7 +59,7 @@ questions.parse = RateLimitRequest.FromString
 def inquisitive_config() -> Config:
     """The shipped configuration, which also sends a header's value, the path and a parameter's."""
     config = patient_config()
-    about_key, _ = rate_limit_filter(config)["rate_limits"]
+    about_key, *_ = rate_limit_filter(config)["rate_limits"]
     about_key["actions"] += [
         {"request_headers": {"header_name": "x-extra", "descriptor_key": "extra"}},
         {"request_headers": {"header_name": ":path", "descriptor_key": "path"}},

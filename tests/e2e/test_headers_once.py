@@ -24,6 +24,8 @@ LIMITS = [
     QuotaPolicy("requests/hour", 100, window=HOUR),
     QuotaPolicy("requests/minute", 10, window=MINUTE),
     QuotaPolicy("per-address", 3_000, window=MINUTE, unit="address"),
+    QuotaPolicy("tokens/month", 100_000, unit="tokens"),
+    QuotaPolicy("concurrent", 2, unit="concurrent-requests"),
 ]
 TARGETS = [
     pytest.param(f"/v1/agents/a1/{route}?limit_headers=1", body, id=route)
