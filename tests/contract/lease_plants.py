@@ -4,7 +4,7 @@ from typing import Any
 
 from ratelimitd.algorithms import lease
 from ratelimitd.model import Counter, Kind
-from ratelimitd.stores.memory import held, paged, remembered, tables
+from ratelimitd.stores.memory import held, leases, paged, remembered
 from tests.contract.plants import Patch, wrap
 
 
@@ -20,7 +20,7 @@ def giving_back_any_lease(patch: Patch) -> None:
     original = held.Held.free
     patch.setattr(held.Held, "free", free)
     patch.setattr(
-        tables.LeaseTable, "holder", lambda _, op, __: op.kind > Kind.PEEK and op.counter.key
+        leases.LeaseTable, "holder", lambda _, op, __: op.kind > Kind.PEEK and op.counter.key
     )
 
 
@@ -31,7 +31,7 @@ def holding_leases_one_too_long(patch: Patch) -> None:
 
 def renewing_what_is_not_held(patch: Patch) -> None:
     """Whoever makes up an id gets a lease by renewing it."""
-    patch.setattr(tables.LeaseTable, "holder", lambda _, op, __: op.counter.key)
+    patch.setattr(leases.LeaseTable, "holder", lambda _, op, __: op.counter.key)
 
 
 def renewing_for_nothing(patch: Patch) -> None:
@@ -66,7 +66,7 @@ def giving_back_only_from_ones_own(patch: Patch) -> None:
         own = Counter(op.counter.family, op.counter.key, bounded=False)
         return original(self, op._replace(counter=own), now)
 
-    wrap(patch, tables.LeaseTable, "holder", holder)
+    wrap(patch, leases.LeaseTable, "holder", holder)
 
 
 def refunding_into_later_windows(patch: Patch) -> None:
@@ -78,3 +78,15 @@ def refunding_into_later_windows(patch: Patch) -> None:
             "take_back",
             lambda take_back, self, op, now: take_back(self, op._replace(as_of=0), now),
         )
+
+
+def looking_at_every_lease(patch: Patch) -> None:
+    """Right, and slow: what has ended is looked for among all that is held."""
+
+    def count(original: Any, self: Any, now: int) -> Any:  # noqa: ANN401
+        for kind in self._kinds.values():
+            for name in [name for name, ends in kind.items() if ends <= now]:
+                del kind[name]
+        return original(self, now)
+
+    wrap(patch, held.Held, "count", count)

@@ -147,10 +147,10 @@ async def test_a_newer_format_is_left_alone(
     await make(path)
     with path.open("r+b") as file:
         file.seek(60)
-        file.write((2).to_bytes(4, "big"))
+        file.write((3).to_bytes(4, "big"))
     before = contents(path)
     assert await refusal(path) == (
-        "written by a newer ratelimitd (format 2; this one knows 1) and left as it is; "
+        "written by a newer ratelimitd (format 3; this one knows 2) and left as it is; "
         "run the newer one, or name another file"
     )
     assert contents(path) == before
@@ -161,13 +161,13 @@ async def test_a_newer_format_is_seen_in_the_log_as_well(tmp_path: Path) -> None
     path, other = tmp_path / "counts.db", tmp_path / "other.db"
     await files.stopped(other)
     connection = sqlite3.connect(other)
-    connection.executescript("PRAGMA wal_autocheckpoint = 0; PRAGMA user_version = 2")
+    connection.executescript("PRAGMA wal_autocheckpoint = 0; PRAGMA user_version = 3")
     for suffix, content in contents(other).items():
         path.with_name(path.name + suffix).write_bytes(content)
     connection.close()
     before = contents(path)
     assert set(before) == {"", "-wal"}
-    assert (await refusal(path)).startswith("written by a newer ratelimitd (format 2;")
+    assert (await refusal(path)).startswith("written by a newer ratelimitd (format 3;")
     assert contents(path) == before
 
 

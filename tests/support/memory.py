@@ -4,8 +4,9 @@ from copy import deepcopy
 from typing import Any
 
 from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.stores.memory.paged import FixedTable, SlidingTable
-from ratelimitd.stores.memory.tables import BucketTable, LeaseTable
+from ratelimitd.stores.memory.tables import BucketTable
 
 
 def contents(counters: MemoryCounters) -> dict[str, Any]:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x52_41_54_45
 """`RATE`: stands in the header of each of our files, and in no other program's."""
-FORMAT: Final = 1
-"""What this version reads and writes. A new format raises it in the main file's header (so: outside
-WAL mode, or followed by a checkpoint) before anything else changes."""
+FORMAT: Final = 2
+"""What this version writes; it reads all before it. A new format raises it in the main file's
+header (so: outside WAL mode, or followed by a checkpoint) before anything else changes.
+
+1: counts of windows and buckets. 2: leases too, and the ids of calls that must not count twice, in
+the same tables."""
 COMPANIONS: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Limit, Op
-    from ratelimitd.stores.memory.table import Row, Table
+    from ratelimitd.stores.memory.table import Noted, Row
     from ratelimitd.stores.ports import Taken
 
 __all__ = ["INTERVAL", "FileCounters"]
@@ -83,8 +83,12 @@ class FileCounters:
 
     @property
     def unwritten(self) -> int:
-        """How many counters have changed since they were last written."""
-        return sum(len(table.dirty or ()) for table in self._memory.tables.values())
+        """How many counters (leases, ids) have changed since they were last written."""
+        return sum(len(each.dirty or ()) for each in self._noted().values())
+
+    def _noted(self) -> dict[str, Noted]:
+        """Return all that is written down, by family; the ids of calls are the one without name."""
+        return {**self._memory.tables, "": self._memory.ids}
 
     def figures(self) -> dict[str, int]:
         """See `Store.figures`."""
@@ -156,7 +160,7 @@ class FileCounters:
             self._load(now)
         except custody.DamagedFileError as damage:
             self._journal.close()
-            self._memory.tables.clear()
+            self._memory.clear()
             aside = custody.set_aside(self._path, now)
             _LOG.warning(
                 "the counts in %s cannot be read (%s); that file is now %s, and counting begins "
@@ -168,8 +172,9 @@ class FileCounters:
     def _load(self, now: int) -> None:
         self._journal.open()
 
-        def receive(family: str, limit: Limit, rows: Iterable[Row]) -> None:
-            self._memory.open(family, limit).restore(rows, now)
+        def receive(family: str, limit: Limit | None, rows: Iterable[Row]) -> None:
+            into = self._memory.open(family, limit) if limit else self._memory.ids
+            into.restore(rows, now)
 
         self._journal.load(now, receive)
 
@@ -223,7 +228,7 @@ class FileCounters:
     async def _collect(self) -> list[Page]:
         """Read the states of all changed counters, giving way to the event loop in between."""
         pages = []
-        for family, table in tuple(self._memory.tables.items()):
+        for family, table in self._noted().items():
             if not table.dirty:
                 continue
             keys, table.dirty = table.dirty, set()
@@ -237,13 +242,12 @@ class FileCounters:
                 pages.append(Page(family, table.limit, chunks))
         return pages
 
-    async def _read(self, table: Table, keys: set[bytes]) -> list[list[int | bytes]]:
+    async def _read(self, table: Noted, keys: set[bytes]) -> list[list[int | bytes]]:
         chunks: list[list[int | bytes]] = []
         while keys:
             some = [keys.pop() for _ in range(min(_SLICE, len(keys)))]
             # What is over by now has no row, and needs none.
-            chunk: list[int | bytes] = []
-            chunk.extend(chain.from_iterable(table.rows(some, self.clock())))
+            chunk = list[int | bytes](chain.from_iterable(table.rows(some, self.clock())))
             if chunk:
                 chunks.append(chunk)
             await asyncio.sleep(0)
@@ -264,7 +268,7 @@ class FileCounters:
         Only counters that live have rows, so what is noted has a bound however long this goes on.
         """
         for page in pages:
-            table = self._memory.tables.get(page.family)  # over by now: nothing to note
+            table = self._noted().get(page.family)  # over by now: nothing to note
             changed = None if table is None else table.dirty
             while page.chunks:
                 chunk = page.chunks.pop()

@@ -3,8 +3,9 @@
 Owns schema, reading, writing and sweeping. Synchronous; all calls of one `Journal` come from one
 thread, which is not the event loop's. Knows nothing of who decides, and when it writes.
 
-A row is the latest state of a counter; its window turning replaces it. What is over (`over`, the
-first instant at which a state no longer matters) is swept by and by, never all at once.
+A row is the latest state of a counter; its window turning replaces it. Each lease has a row, its
+key behind its counter's, and so has each id that is remembered (family `REMEMBERED`). What is over
+(`over`, the first instant at which a state no longer matters) is swept by and by, never at once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ratelimitd.stores import custody
-from ratelimitd.stores.rows import FIELDS, UNFIT, insert_family, limit_of, stage
+from ratelimitd.stores.rows import FIELDS, REMEMBERED, UNFIT, insert_family, limit_of, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,6 +67,7 @@ _PASSING = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM),
 }
+_UNNAMED = {"": REMEMBERED}
 _FIRST = (0, b"")
 _LAST = (2**63 - 1, b"")
 _PATIENCE = 1.0  # seconds, for somebody who looks into the file with another tool
@@ -75,7 +77,8 @@ class Page(NamedTuple):
     """Changed counters of one family."""
 
     family: str
-    limit: Limit
+    limit: Limit | None
+    """None for ids."""
     chunks: list[list[int | bytes]]
     """Rows, flattened: `FIELDS` values each. A chunk is one statement, because the thread that
     writes has to win the interpreter's lock from a busy event loop for every statement."""
@@ -88,7 +91,7 @@ class Journal:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
-        self._families: dict[str, int] = {}
+        self._families: dict[str, int] = dict(_UNNAMED)
         self._swept = _FIRST
 
     def open(self) -> None:
@@ -104,9 +107,10 @@ class Journal:
             self._connection = _connect(self._path)
             for setting in _SETTINGS:
                 self._connection.execute(setting)
+            _upgrade(self._connection)
 
-    def load(self, now: int, receive: Callable[[str, Limit, Iterable[Row]], None]) -> None:
-        """Hand over the rows of each family that are not over.
+    def load(self, now: int, receive: Callable[[str, Limit | None, Iterable[Row]], None]) -> None:
+        """Hand over the rows of each family that are not over, and last the ids, without a limit.
 
         Raises `StoreUnavailableError`, `DamagedFileError`.
         """
@@ -114,15 +118,8 @@ class Journal:
         with self._judging():
             for number, name, *identity in connection.execute("SELECT * FROM families").fetchall():
                 self._families[name] = number
-                receive(
-                    name,
-                    limit_of(name, *identity),
-                    connection.execute(
-                        "SELECT start, key, first, second, over FROM counts"
-                        " WHERE family = ? AND over > ?",
-                        (number, now),
-                    ),
-                )
+                receive(name, limit_of(name, *identity), _rows(connection, number, now))
+            receive("", None, _rows(connection, REMEMBERED, now))
 
     def write(self, pages: Sequence[Page]) -> int:
         """Write all pages, or nothing; return how many counters no row can hold.
@@ -137,7 +134,7 @@ class Journal:
         try:
             for page in pages:
                 try:
-                    if page.family not in families:
+                    if page.limit is not None and page.family not in families:
                         families[page.family] = insert_family(connection, page.family, page.limit)
                 except UNFIT:
                     refused += sum(map(len, page.chunks)) // FIELDS
@@ -178,7 +175,8 @@ class Journal:
                 "DELETE FROM families"
                 " WHERE NOT EXISTS (SELECT 1 FROM counts WHERE family = families.id)"
             )
-            self._families = dict(connection.execute("SELECT name, id FROM families").fetchall())
+            found = connection.execute("SELECT name, id FROM families").fetchall()
+            self._families = {**_UNNAMED, **dict(found)}
 
     def close(self) -> None:
         """Let go of the file; SQLite folds its log into it where it can. Idempotent."""
@@ -211,7 +209,7 @@ class Journal:
         with contextlib.closing(_connect(self._path, "?mode=ro")) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             custody.check_format(self._path, version)
-            if version != custody.FORMAT:
+            if not 1 <= version <= custody.FORMAT:
                 raise custody.DamagedFileError(f"its format is {version}")
             schema = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL")
             if dict(schema.fetchall()) != _SCHEMA:
@@ -243,6 +241,21 @@ class Journal:
             raise custody.DamagedFileError(f"a family is not one: {error}") from error
         except OSError as error:
             raise custody.unavailable(self._path, error.strerror or str(error)) from error
+
+
+def _rows(connection: sqlite3.Connection, family: int, now: int) -> Iterable[Row]:
+    return connection.execute(
+        "SELECT start, key, first, second, over FROM counts WHERE family = ? AND over > ?",
+        (family, now),
+    )
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Make a file of an older format one of this: the tables are the same, rows are new."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != custody.FORMAT:
+        connection.execute(f"PRAGMA user_version = {custody.FORMAT}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _connect(path: Path, mode: str = "") -> sqlite3.Connection:

@@ -17,8 +17,13 @@ FIELDS: Final = 5
 """Values in a `Row`."""
 KEY: Final = 1
 """Which of them is the key."""
+REMEMBERED: Final = 0
+"""The number of the family without a name, whose keys are ids of calls."""
 UNFIT = (OverflowError, ValueError, TypeError, sqlite3.IntegrityError)
 """What is raised by a value that no row can hold, such as the end of a window past 64 bits."""
+
+
+_NO_WINDOW = Window.of(Unit.SECOND)  # in the columns of a family of leases, and of no meaning there
 
 
 def stage(connection: sqlite3.Connection, family: int, chunks: Iterable[list[int | bytes]]) -> int:
@@ -46,8 +51,7 @@ def _insert(connection: sqlite3.Connection, family: int, chunk: list[int | bytes
 
 def insert_family(connection: sqlite3.Connection, family: str, limit: Limit) -> int:
     """Insert a family, and return its number."""
-    window = limit.window
-    assert window is not None
+    window = limit.window or _NO_WINDOW
     number = connection.execute(
         "INSERT INTO families VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -74,6 +78,9 @@ def limit_of(
     anchor_day: int,
 ) -> Limit:
     """Return a limit that opens a family's table; what it allows is the policy's to say."""
+    if algorithm == Algorithm.LEASE.value:
+        meter = Meter(name="at rest", kind=MeterKind.LEASE, lease_us=1)
+        return Limit(name=family, meter=meter, amount=0, window=None, algorithm=Algorithm.LEASE)
     bucket = algorithm == Algorithm.TOKEN_BUCKET.value
     return Limit(
         name=family,

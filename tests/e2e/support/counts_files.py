@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratelimitd.clock import ManualClock
@@ -14,10 +16,11 @@ from tests.support.ops import NEW_YEAR, charge, fixed, peek
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from ratelimitd.model import Limit
 
+Make = Callable[[Path], Awaitable[None]]
+"""Leaves a file of counts at a path."""
 LIMIT = fixed(1_000_000)
 CALLERS = 3000
 """Enough for many pages."""

@@ -78,12 +78,26 @@ def test_what_is_only_looked_at_is_no_change() -> None:
     assert [each.dirty for each in memory.tables.values()] == [set()]
 
 
-def test_leases_do_not_outlive_their_process() -> None:
-    """It also served the requests that held them."""
+def test_a_lease_is_a_row_of_its_own_until_it_ends() -> None:
+    """With its end and its lifetime; one that is not held any more has ended long ago."""
     limit = leases(2)
     held = table(limit)
-    held.add(acquire(limit, "one"), 1, NEW_YEAR)
-    assert list(held.rows([KEY], NEW_YEAR)) == []
+    held.dirty = set()
+    for name in ("one", "two"):
+        held.add(acquire(limit, name), 1, NEW_YEAR)
+    names = sorted(held.dirty)
+    life = limit.meter.lease_us
+    assert [name[4:] for name in names] == [KEY + b"one", KEY + b"two"]
+    assert list(held.rows(names, NEW_YEAR + life - 1)) == [
+        (0, name, NEW_YEAR + life, life, NEW_YEAR + life) for name in names
+    ]
+    assert list(held.rows(names, NEW_YEAR + life)) == [(0, name, 0, 0, 0) for name in names]
+
+
+def test_a_row_that_names_no_lease_is_refused() -> None:
+    """A damaged file is set aside, and does not count for anybody."""
+    with pytest.raises(ValueError, match="no lease"):
+        table(leases(2), (0, b"\x00\x00\x00\xffshort", NEW_YEAR + 1, 1, NEW_YEAR + 1))
 
 
 def test_an_amount_that_changed_keeps_what_was_used() -> None:

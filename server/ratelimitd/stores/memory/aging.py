@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from ratelimitd.model import Counter
+    from ratelimitd.model import Counter, Limit
 
 S = TypeVar("S")
 
@@ -85,3 +85,32 @@ class Aging(Generic[S]):
         self._young = {}
         self._young_strangers = 0
         self._turned = now
+
+
+class AgingTable(Generic[S]):
+    """What tables share whose states are forgotten a lifetime after their last write."""
+
+    __slots__ = ("_states", "dirty", "limit")
+
+    def __init__(self, limit: Limit, room: int) -> None:
+        self.limit = limit
+        self._states: Aging[S] = Aging(room)
+        self.dirty: set[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def strangers(self) -> int:
+        return self._states.strangers
+
+    @property
+    def states(self) -> int:
+        return len(self._states)
+
+    def is_over(self, now: int) -> bool:
+        return self._states.is_over(now)
+
+    def knows(self, key: bytes, now: int) -> bool:
+        del now
+        return self._states.get(key) is not None

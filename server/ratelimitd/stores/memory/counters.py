@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import Counter, Kind, make_standing
+from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.stores.memory.remembered import Remembered
-from ratelimitd.stores.memory.tables import TABLES, LeaseTable
+from ratelimitd.stores.memory.tables import TABLES
 from ratelimitd.stores.ports import ID_LIFETIME, Taken, make_taken
 from ratelimitd.stores.stacking import stacked
 
@@ -47,10 +48,8 @@ class MemoryCounters:
         """Counter families that were opened and are not over, by name."""
         self.overflowed = 0
         """Operations of newcomers that found no room and counted on a shared counter."""
-        self.ids = Remembered()
+        self.ids = Remembered(notes_changes=notes_changes)
         """Of calls that say for how long they must not count twice."""
-        if notes_changes:
-            self.ids.dirty = set()
         self._sweep_at = 0
 
     async def start(self) -> None:
@@ -169,6 +168,11 @@ class MemoryCounters:
             table.dirty = set()
         self.tables[family] = table
         return table
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.tables.clear()
+        self.ids = Remembered(notes_changes=self._notes_changes)
 
     def sweep(self, now: int) -> None:
         """Drop the tables in which nothing matters any more, so that no family stays for ever.

@@ -36,6 +36,14 @@ class Held:
         """Say whether a lease is held."""
         return any(kind.get(lease, now) > now for kind in self._kinds.values())
 
+    def find(self, lease: str, now: int) -> tuple[int, int] | None:
+        """Return lifetime and end of a lease, if it is held."""
+        for lifetime, kind in self._kinds.items():
+            ends = kind.get(lease, now)
+            if ends > now:
+                return lifetime, ends
+        return None
+
     def hold(self, lease: str, lifetime: int, ends: int) -> None:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
         self.free(lease)

@@ -22,11 +22,13 @@ class Remembered:
 
     __slots__ = ("_ends", "_most", "_until", "dirty", "dropped")
 
-    def __init__(self, most: int = MOST) -> None:
+    limit = None
+
+    def __init__(self, most: int = MOST, *, notes_changes: bool = False) -> None:
         self._most = most
         self._until: dict[bytes, int] = {}
         self._ends: list[tuple[int, bytes]] = []
-        self.dirty: set[bytes] | None = None
+        self.dirty: set[bytes] | None = set() if notes_changes else None
         """Ids since somebody who writes them down last looked; None where nobody does."""
         self.dropped = 0
         """Ids that were forgotten before their time."""

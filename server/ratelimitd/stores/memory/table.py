@@ -14,13 +14,30 @@ Row = tuple[int, bytes, int, int, int]
 instant at which it no longer matters."""
 
 
-class Table(Protocol):
+class Noted(Protocol):
+    """What somebody may write down."""
+
+    @property
+    def limit(self) -> Limit | None:
+        """One of the family's limits; None for what has none (ids of calls)."""
+        ...
+
+    dirty: set[bytes] | None
+    """Keys changed since somebody who writes them down last looked; None where nobody does."""
+
+    def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
+        """Yield the states of those keys that still matter, or that are at rest and no longer do.
+
+        The latter end at 0: whoever reads them leaves them out.
+        """
+        ...
+
+
+class Table(Noted, Protocol):
     """The counters of one family."""
 
     limit: Limit
     """One of the family's limits: window and algorithm are the family's, the amount is not."""
-    dirty: set[bytes] | None
-    """Keys changed since somebody who writes them down last looked; None where nobody does."""
 
     @property
     def strangers(self) -> int:
@@ -41,10 +58,6 @@ class Table(Protocol):
 
     def take_back(self, op: Op, now: int) -> None:
         """Give back the operation's hits, of those that still count of `Op.as_of`."""
-        ...
-
-    def rows(self, keys: Iterable[bytes], now: int) -> Iterator[Row]:
-        """Yield the states of those keys that still matter."""
         ...
 
     def restore(self, rows: Iterable[Row], now: int) -> None:
