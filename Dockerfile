@@ -8,6 +8,9 @@
 # keys are hashed with it, and the published development secret is for loopback only. The file holds
 # one line of random text (`openssl rand -hex 32`) and must be readable for user 10001.
 #
+# Calls are carried by pyvoy, the default where it is installed: a real Envoy around the process, which
+# loads the image's shared Python library. `-e RATELIMITD_TRANSPORT=h2corn` takes less memory and CPU.
+#
 # Every flag of `serve` is also a variable, RATELIMITD_<FLAG>. The admin listener (/metrics) has no
 # protection of its own yet and stays on loopback: a scraper shares the container's network namespace,
 # as a sidecar in the same pod does. The folder of a counts file must be writable for user 10001.
@@ -16,11 +19,11 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 # What changes least comes first, so that its layers are kept.
-COPY requirements-build.lock requirements-runtime.lock ./
+COPY requirements-build.lock requirements-pyvoy.lock ./
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --requirement requirements-build.lock
 RUN python -m venv /opt/ratelimitd \
-    && /opt/ratelimitd/bin/pip install --require-hashes --requirement requirements-runtime.lock
+    && /opt/ratelimitd/bin/pip install --require-hashes --requirement requirements-pyvoy.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY envoy envoy
 COPY server server

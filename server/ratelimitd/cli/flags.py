@@ -124,10 +124,11 @@ TlsOwnCert = Annotated[
     Path | None, Parameter(help="Our own certificate, for a limiter with `--tls-client-ca`.")
 ]
 Transport = Annotated[
-    Literal["h2corn", "grpcio", "pyvoy"],
+    Literal["auto", "pyvoy", "h2corn", "grpcio"],
     Parameter(
-        help="What carries gRPC: `h2corn` is the fast one, `grpcio` the conservative one, `pyvoy` "
-        "a real Envoy around the process, which needs the extra `pyvoy`."
+        help="What carries gRPC: `pyvoy` is a real Envoy around the process, which no hostile peer "
+        "slows down, and needs the extra `pyvoy`; `h2corn` is the fastest, `grpcio` the "
+        "conservative one. `auto` takes pyvoy where it can be used, else h2corn."
     ),
 ]
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]

@@ -44,7 +44,7 @@ def serve(
     listen: flags.Listens = None,
     http: flags.Http = "127.0.0.1:8080",
     admin: flags.Admin = "127.0.0.1:9090",
-    transport: flags.Transport = "h2corn",
+    transport: flags.Transport = "auto",
     workers: flags.Workers = 1,
     secret_file: flags.SecretFile = None,
     tls_cert: flags.TlsCert = None,
@@ -82,6 +82,7 @@ def _run(chosen: dict[str, Any], log_format: str) -> int:
     import uvloop
 
     settings = values.settings(**chosen)
+    chosen["transport"] = settings.transport  # `auto` is settled once, for every process
     if settings.workers > 1:
         from ratelimitd.cli import workers
 
@@ -103,6 +104,7 @@ def make(settings: Settings, log_format: str, envoy: Host | None = None) -> Serv
     hide_banner()
     if settings.worker:
         return Service(settings, envoy=envoy)  # the first says it for all
+    _LOG.info("calls are carried by %s", settings.transport)
     if not settings.secrets:
         _LOG.warning(UNPROTECTED)
     if settings.is_shared:

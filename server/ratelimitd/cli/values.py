@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+AUTO = "auto"
+"""The transport that is best here (`pyvoy_launch.best`)."""
 MOST_HITS = 2**53 - 1
 """Where counts end."""
 
@@ -142,7 +144,16 @@ def settings(
     wanted["tls"] = _tls(tls or {}, faults)
     faults.of("--policy", lambda text: readable(Path(text)), str(policy))
     faults.settle()
-    return Settings(policy=Path(policy), store=store, transport=transport, **wanted)
+    return Settings(policy=Path(policy), store=store, transport=_carrier(transport), **wanted)
+
+
+def _carrier(transport: str) -> str:
+    """Return the transport that a flag means."""
+    if transport != AUTO:
+        return transport
+    from ratelimitd.transports import pyvoy_launch
+
+    return pyvoy_launch.best()
 
 
 def _tls(given: Mapping[str, str], faults: Faults) -> Tls | None:

@@ -61,6 +61,18 @@ class Launch:
     environment: Mapping[str, str]
 
 
+def best() -> str:
+    """Return the transport that `auto` stands for here: pyvoy where it can be used, else h2corn.
+
+    Why is in docs/adr/0008-default-transport.md.
+    """
+    try:
+        find_parts()
+    except SettingsError:
+        return "h2corn"
+    return "pyvoy"
+
+
 def find_parts() -> Parts:
     """Find what the extra installs, and Python's library. Raises `SettingsError`."""
     package = importlib.util.find_spec("pyvoy")

@@ -25,7 +25,7 @@ MISTAKES = (
     ((*SERVE, "extra"), 2, "unexpected: extra"),
     ((*SERVE, "redis://u:pw@h"), 2, "unexpected: redis://…@h"),
     ((*SERVE, "--workers", "redis://:pw@h"), 2, 'unable to convert "redis://…@h" into int'),
-    ((*SERVE, "--transport", "uvicorn"), 2, 'Choose from: "h2corn", "grpcio", "pyvoy"'),
+    ((*SERVE, "--transport", "uvicorn"), 2, 'Choose from: "auto", "pyvoy"'),
     ((*SERVE, "--log-format", "xml"), 2, 'Choose from: "text", "json"'),
     ((*SERVE, "--listen", "8081"), 2, "--listen: '8081' is no address; write HOST:PORT"),
     ((*SERVE, "--listen", "unix:"), 2, "--listen: 'unix:': a unix socket needs a path"),
