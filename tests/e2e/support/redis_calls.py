@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
 DOMAIN: Final = "test"
+HANGS: Final = 120.0
+"""Seconds after which a crowd is not slow, but waits for what never comes."""
 LOST: Final = -1
 """In the place of a gRPC status: the connection or the stream ended without one."""
 _NO_TABLE: Final = frame(frames.SETTINGS, payload=b"\0\1" + number(0))
@@ -140,6 +142,8 @@ class Line(asyncio.Protocol):
             self._transport.write(frame(frames.SETTINGS, ACK))
         elif kind == frames.PING and not flags & ACK:
             self._transport.write(frame(frames.PING, ACK, payload=payload))
+        elif kind == frames.GOAWAY:
+            self._transport.abort()  # no test here expects one: who is let go has lost its calls
 
     def _ended(self, stream: int, trailers: bytes) -> None:
         body = self._bodies.pop(stream, b"")
@@ -182,6 +186,6 @@ async def crowd(lines: list[Line], callers: int, asked: Iterable[bytes]) -> list
     async def caller(line: Line) -> list[Answer]:
         return [await line.ask(one) for one in left]
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(HANGS), asyncio.TaskGroup() as group:
         calling = [group.create_task(caller(line)) for line in lines for _ in range(callers)]
     return [answer for each in calling for answer in each.result()]

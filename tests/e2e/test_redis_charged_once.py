@@ -1,0 +1,67 @@
+"""Charged once, always: by a Redis that stalls, and for callers who do not wait for answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.e2e.support.redis_calls import dial, question
+from tests.e2e.support.redis_cancels import cancels
+from tests.e2e.support.redis_fleet import counters, figures, run_fleet
+from tests.e2e.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.support.redis.server import Server
+
+STALL: Final = 0.8
+"""Seconds for which Redis does nothing."""
+CALLERS: Final = 20
+POLICY: Final = """
+domain: test
+subject: {default_tier: t}
+tiers: {t: {requests: 100/366d}}
+on_store_failure: allow
+"""
+
+
+@pytest.mark.parametrize("silence", ["12ms", "5s"])
+async def test_a_stall_charges_a_call_at_most_once(redis_server: Server, silence: str) -> None:
+    """Whether the limiter waits for it or not: redis-py, left alone, would charge twice.
+
+    Who got an answer of the store's is charged once; who got the failure policy's, once or not.
+    """
+    async with (
+        run_fleet(redis_server.url, POLICY, processes=1, silence=silence) as (limiter,),
+        dial(limiter.address) as (line,),
+    ):
+
+        async def store_answers() -> bool:
+            return (await figures(limiter))["store_up"] == 1
+
+        with redis_server.paused():
+            asked = [line.ask(question(f"caller-{number}")) for number in range(CALLERS)]
+            await asyncio.sleep(STALL)
+        answers = await asyncio.gather(*asked)
+        assert all(answer.passes for answer in answers)
+        await wait_until(store_answers, description="the store is back")
+    charged = counters(redis_server)
+    waited = [answer.header("X-RateLimit-Remaining") for answer in answers]
+    assert set(charged.values()) == {1}, "a key that is there was charged once"
+    assert waited == ["99" if silence == "5s" else None] * CALLERS
+    assert len(charged) == CALLERS or silence == "12ms"
+
+
+async def test_callers_who_go_away_get_nobody_elses_answer(redis_server: Server) -> None:
+    """Of 2,000 calls half are taken back at any moment: no wrong answer, and no new connection.
+
+    What Redis was asked to decide is what it has counted.
+    """
+    seen = await cancels(redis_server, 2_000, seed=11)
+    assert seen.wrong == []
+    assert seen.reconnects == 0
+    assert seen.failures == 0
+    assert seen.counted == seen.decided
+    assert seen.asked - seen.cancelled <= seen.counted <= seen.asked
+    assert seen.cancelled > 500
