@@ -40,17 +40,21 @@ async def test_a_stall_charges_a_call_at_most_once(redis_server: Server, silence
         async def store_answers() -> bool:
             return (await figures(limiter))["store_up"] == 1
 
+        await line.ask(question("early"))  # from now on Redis knows the script
         with redis_server.paused():
-            asked = [line.ask(question(f"caller-{number}")) for number in range(CALLERS)]
+            keys = [f"stalled-{number}" for number in range(CALLERS)]
+            asked = [line.ask(question(key)) for key in keys]
             await asyncio.sleep(STALL)
         answers = await asyncio.gather(*asked)
         assert all(answer.passes for answer in answers)
         await wait_until(store_answers, description="the store is back")
     charged = counters(redis_server)
     waited = [answer.header("X-RateLimit-Remaining") for answer in answers]
-    assert set(charged.values()) == {1}, "a key that is there was charged once"
+    assert set(charged.values()) == {1}
     assert waited == ["99" if silence == "5s" else None] * CALLERS
-    assert len(charged) == CALLERS or silence == "12ms"
+    # The first batch was on its way before anybody knew; of the rest, nothing was sent.
+    assert 1 < len(charged) <= CALLERS + 1
+    assert len(charged) == CALLERS + 1 or silence == "12ms"
 
 
 async def test_callers_who_go_away_get_nobody_elses_answer(redis_server: Server) -> None:
