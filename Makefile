@@ -39,7 +39,7 @@ run: $(READY) ## serve the sample policy on loopback, counting in memory
 	$(BIN)/ratelimitd serve --policy envoy/policy.yaml --store memory
 
 test: $(READY) $(PYVOY_READY) ## every test but the soak
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: lint types stubs architecture ## what CI asks before the tests: style, types, generated code, architecture
 

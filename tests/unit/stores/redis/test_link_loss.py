@@ -87,7 +87,7 @@ class TestLoss:
         await link.close()
 
     async def test_attempts_pause_longer_and_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The first is at once; then chance takes a part of 50 ms, doubled up to 1 s."""
+        """The first is at once; then chance takes a part of 50 ms, doubled up to 0.5 s."""
         pauses = recorded_pauses(monkeypatch)
         server = FakeServer()
         link = Link(server.connect, timeout=PATIENT, jitter=lambda: 0.5)
@@ -96,7 +96,7 @@ class TestLoss:
         server.last.lose("reset by peer")
         await until(lambda: len(pauses) >= 7, "seven pauses")
         await link.close()
-        assert pauses[:7] == [0.025, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
+        assert pauses[:7] == [0.025, 0.05, 0.1, 0.2, 0.25, 0.25, 0.25]
 
     async def test_a_server_that_ends_each_connection_is_not_hammered(
         self, monkeypatch: pytest.MonkeyPatch
