@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.support.raw_http import Response
 
-LEASE = 3.0
+LEASE = 2.0
 POLICY = """
 domain: agent-api
 subject: {entry: api_key, scheme: bearer, default_tier: free}
@@ -130,7 +130,7 @@ async def test_of_many_at_once_two_pass(shared: Deployment) -> None:
     """Twelve at the same instant; the others reach nobody."""
     asked = shared.edge.arrivals[INVOKE]
     answers = await asyncio.gather(
-        *(invoke(shared, "crowd", f"{INVOKE}?sleep=1") for _ in range(12))
+        *(invoke(shared, "crowd", f"{INVOKE}?sleep=0.5") for _ in range(12))
     )
     assert sorted(answer.status for answer in answers) == [200] * 2 + [429] * 10
     assert shared.edge.arrivals[INVOKE] == asked + 2

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.support.counting import STORES, store_of
 from tests.e2e.support.lifecycle_load import AT_ONCE, LEASE, live
 from tests.e2e.test_lifecycles import REQUESTS, tell
+from tests.robustness.outcomes import TRANSPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +21,16 @@ SEEDS = 10
 
 
 @pytest.mark.parametrize("kind", STORES)
-async def test_no_key_has_a_third_request_in_ten_thousand(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_no_key_has_a_third_request_in_ten_thousand(
+    transport: str, kind: str, tmp_path: Path
+) -> None:
     """And what is held comes back within a lease's lifetime, each time."""
     with store_of(kind) as store:
         for seed in range(SEEDS):
             folder = tmp_path / str(seed)
             folder.mkdir()
-            lives = await live(seed, REQUESTS, folder, store=store)
+            lives = await live(seed, REQUESTS, folder, transport=transport, store=store)
             tell(lives, seed)
             assert lives.deepest == AT_ONCE, f"seed {seed}"
             assert lives.emptied < LEASE + 2, f"seed {seed}"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LEASE: Final = 2
 AT_ONCE: Final = 2
 KEYS: Final = 32
-POOR: Final = [f"k{number}" for number in range(8)]
+POOR: Final = [f"k{number}" for number in range(24, KEYS)]
 """Keys that another limit denies more often."""
 CALLERS: Final = 40
 POLICY: Final = f"""
@@ -98,14 +98,21 @@ async def live(
     requests: int,
     folder: Path,
     *,
+    transport: str = "h2corn",
     store: str = "memory",
+    keys: int = KEYS,
     policy: str = POLICY,
     program: str = AS_SHIPPED,
 ) -> Lives:
-    """Make so many requests; the seed chooses what each does and how slow the wire is."""
+    """Make so many requests; the seed chooses what each does and how slow the wire is.
+
+    With fewer keys there is more that can go wrong with each.
+    """
     async with (
         serve_stub_api() as api,
-        run_limiter(policy, store=store, program=program, flags=PATIENT) as limiter,
+        run_limiter(
+            policy, transport=transport, store=store, program=program, flags=PATIENT
+        ) as limiter,
         Proxy(limiter.address) as wire,
         contextlib.AsyncExitStack() as stack,
     ):
@@ -113,7 +120,7 @@ async def live(
         stack.push_async_callback(site.close)
         await site.open()
         async with _meanwhile(_wobble(wire, seed)), _replaying(site, limiter, seed) as replayed:
-            await _callers(site, seed, requests)
+            await _callers(site, seed, requests, keys)
         wire.delay_requests = wire.delay_replies = 0.0
         await site.all_logged()
         began = time.monotonic()
@@ -132,7 +139,7 @@ async def _idle(limiter: Limiter) -> bool:
     return True
 
 
-async def _callers(site: Site, seed: int, requests: int) -> None:
+async def _callers(site: Site, seed: int, requests: int, keys: int) -> None:
     numbers = iter(range(requests))
     killing = requests // 2
 
@@ -141,7 +148,7 @@ async def _callers(site: Site, seed: int, requests: int) -> None:
             if number == killing:
                 await site.kill()
             dice = random.Random(f"{seed} {number}")
-            await _one(site, dice)
+            await _one(site, dice, f"k{dice.randrange(keys)}")
             await asyncio.sleep(dice.uniform(0, PAUSE))
 
     async with asyncio.TaskGroup() as group:
@@ -149,14 +156,14 @@ async def _callers(site: Site, seed: int, requests: int) -> None:
             group.create_task(caller())
 
 
-async def _one(site: Site, dice: random.Random) -> None:
+async def _one(site: Site, dice: random.Random, key: str) -> None:
     """Make one request; what becomes of it stands in Envoy's log."""
     await wait_until(lambda: site.envoy is not None, description="an Envoy", within=ENDS_WITHIN)
     assert site.envoy
     (kind,) = dice.choices(list(_KINDS), list(_KINDS.values()))
     short, step = dice.uniform(0, 0.08), dice.uniform(0, 0.02)
     target = kind.format(short=short, step=step, long=LEASE + 0.5)
-    head = f"POST /v1/agents/a1/{target} HTTP/1.1\r\nhost: x\r\nx-api-key: k{dice.randrange(KEYS)}"
+    head = f"POST /v1/agents/a1/{target} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}"
     leaving = dice.uniform(0, 0.1) if dice.random() < _LEAVING else ENDS_WITHIN
     host, _, port = site.envoy.edge.rpartition(":")
     with contextlib.suppress(OSError, TimeoutError):
