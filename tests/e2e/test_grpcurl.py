@@ -20,7 +20,8 @@ PAGE = (ROOT / "docs/grpcurl.md").read_text("utf-8")
 DOCUMENTED = "127.0.0.1:8081"
 TIMES = re.compile(
     r'("duration_until_reset": "|"X-RateLimit-Reset(?:-After)?",\s+"value": "'
-    r'|"Retry-After",\s+"value": "|"retry_after": |"reset_at": ")[\dTZ:-]+'
+    r'|"Retry-After",\s+"value": "|"retry_after": |"(?:reset|expires|decided)_at": ")[\dTZ.:-]+'
+    r'|("id": ")[^"]*'
 )
 BODY = re.compile(r'(?<="raw_body": ")[^"]*')
 
@@ -48,9 +49,9 @@ def steps(page: str) -> list[Step]:
 
 
 def without_times(printed: str) -> str:
-    """What was printed, with the 429's body readable, and times left out of both."""
+    """What was printed, with the 429's body readable, and times and ids left out of both."""
     readable = BODY.sub(lambda match: base64.b64decode(match[0]).decode(), printed)
-    return TIMES.sub(r"\1…", readable)
+    return TIMES.sub(r"\1\2…", readable)
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
@@ -69,8 +70,8 @@ async def test_each_command_prints_what_the_page_says(transport: str) -> None:
 def test_the_page_shows_each_kind_of_question() -> None:
     """Reflection, decisions, a denial, health and an error are all among the commands."""
     commands, printed = zip(*steps(PAGE), strict=True)
-    assert len(commands) == 13
-    for part in (" list", " describe ", "ShouldRateLimit", "Health/Check"):
+    assert len(commands) == 17
+    for part in (" list", " describe ", "ShouldRateLimit", "/Decide", "/Release", "Health/Check"):
         assert any(part in command for command in commands)
     for part in ('"OVER_LIMIT"', "Retry-After", "SERVING", "InvalidArgument"):
         assert any(part in text for text in printed)
@@ -91,6 +92,8 @@ def test_the_body_that_the_page_spells_out_is_the_one_of_its_denial() -> None:
         ('"overall_code": "OVER_LIMIT"', '"overall_code": "OK"'),
         ("is_negative_hits = 4", "is_negative_hits = 5"),
         ('"key": "Retry-After"', '"key": "Retry"'),
+        ('"used": "1"', '"used": "2"'),
+        ('"field": "asks[0].meter"', '"field": "asks"'),
     ],
 )
 def test_a_wrong_page_would_be_found(said: str, instead: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_reflection.v1alpha import reflection_pb2
 
 from ratelimitd.rpc.ratelimit import SERVICE
@@ -59,6 +59,20 @@ async def test_the_file_that_holds_a_symbol(conversation: Conversation, symbol: 
         for file in answer.file_descriptor_response.file_descriptor_proto
     ]
     assert "envoy/service/ratelimit/v3/rls.proto" in {file.name for file in files}
+
+
+@pytest.mark.parametrize("symbol", ["google.rpc.BadRequest", "google.rpc.ErrorInfo"])
+async def test_the_details_of_errors_are_told_by_googles_names(
+    conversation: Conversation, symbol: str
+) -> None:
+    """A client without proto files reads them too; the process's own pool knows nothing of it."""
+    answer = await ask(conversation, file_containing_symbol=symbol)
+    pool = descriptor_pool.DescriptorPool()
+    for file in reversed(answer.file_descriptor_response.file_descriptor_proto):
+        pool.AddSerializedFile(file)
+    assert pool.FindMessageTypeByName(symbol).fields
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName(symbol)
 
 
 async def test_a_symbol_that_is_not_here(conversation: Conversation) -> None:

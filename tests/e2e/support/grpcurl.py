@@ -8,6 +8,7 @@ environment variable GRPCURL names it and the tests run it in place of this.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ import grpc
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from ratelimitd._gen.ratelimitd.internal.v1.status_pb2 import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +28,7 @@ REFLECTION: Final = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 REPEATED: Final = 3
 SCALARS: Final = {8: "bool", 9: "string", 12: "bytes", 13: "uint32"}
 FAILED: Final = 64
+TRAILER: Final = "grpc-status-details-bin"
 NAMES: Final = {grpc.StatusCode.INVALID_ARGUMENT: "InvalidArgument"}
 
 
@@ -116,12 +120,30 @@ def _type(field: FieldDescriptorProto) -> str:
     return field.type_name or SCALARS[field.type]
 
 
-def _called(channel: grpc.Channel, path: str, data: str) -> tuple[str, int]:
-    service, _, name = path.partition("/")
-    files = _files(channel, service)
+def _pool(files: Sequence[FileDescriptorProto]) -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
     for file in reversed(files):
         pool.Add(file)
+    return pool
+
+
+def _details(channel: grpc.Channel, trailer: bytes) -> str:
+    """What the details of an error say: numbered, with the names that reflection knows."""
+    text = ""
+    for number, detail in enumerate(Status.FromString(trailer).details, 1):
+        name = detail.type_url.rpartition("/")[2]
+        found = _pool(_files(channel, name)).FindMessageTypeByName(name)
+        said = message_factory.GetMessageClass(found).FromString(detail.value)
+        fields = json_format.MessageToDict(said, preserving_proto_field_name=True)
+        shown = json.dumps({"@type": detail.type_url, **fields}, indent=2)
+        text += f"  {number})\t" + shown.replace("\n", "\n    \t") + "\n"
+    return f"  Details:\n{text}" if text else ""
+
+
+def _called(channel: grpc.Channel, path: str, data: str) -> tuple[str, int]:
+    service, _, name = path.partition("/")
+    files = _files(channel, service)
+    pool = _pool(files)
     method = pool.FindServiceByName(service).methods_by_name[name]
     request = message_factory.GetMessageClass(method.input_type)()
     answer = message_factory.GetMessageClass(method.output_type)
@@ -131,6 +153,8 @@ def _called(channel: grpc.Channel, path: str, data: str) -> tuple[str, int]:
     except grpc.RpcError as error:
         status = NAMES[error.code()]
         text = f"ERROR:\n  Code: {status}\n  Message: {error.details()}\n"
+        trailers: dict[str, bytes] = dict(error.trailing_metadata())  # type: ignore[arg-type]
+        text += _details(channel, trailers.get(TRAILER, b""))
         return text, FAILED + error.code().value[0]
     # Names for JSON come from the descriptors, and Python's servers leave them out: it then prints
     # the names of the fields. Questions it reads with either.
