@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from ratelimitd.calls import Call, compile_call, leased, settle
 from ratelimitd.errors import InvalidRequestError, RequestTooLargeError, StoreError
+from ratelimitd.model import Kind
 from ratelimitd.policy.matcher import Matcher
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Limiter:
 
         `new_lease` makes unguessable lease ids; `on_event` is told of unknown domains and meters
         and of untrusted entries (the names in `calls`), each time they occur. `new_id` makes the
-        ids of calls that report. Without `failure`, calls end in the store's errors.
+        ids of calls that report. Without `failure`, calls end in the store's errors, and what is
+        acquired for a caller who has gone is held until it ends.
         """
         self._counters = counters
         self._hasher = hasher
@@ -127,6 +129,18 @@ class Limiter:
         call = question.plan
         assert isinstance(call, Call)
         return decision, call.ops
+
+    def give_back(self, plan: object, lease: str) -> None:
+        """Release a lease whose answer nobody took. `plan`: its question's, as it was decided by.
+
+        By the way of what the store could not be told: soon, and again until it is. Without
+        `failure` the lease ends in its time.
+        """
+        if isinstance(plan, Call) and self._failure is not None:
+            acquired = (op for op in plan.ops if op.kind == Kind.ACQUIRE)
+            ops = [op._replace(kind=Kind.RELEASE, lease=lease) for op in acquired]
+            self._failure.release(ops)
+            self._failure.abandon(ops, b"")
 
     def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
         """Return the operations of a call that is not plain, its lease's id, and its own."""

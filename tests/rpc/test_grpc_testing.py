@@ -21,6 +21,8 @@ from tests.support.policies import Service, with_tier
 from tests.support.stores import at_once
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import (
         RateLimitRequest,
         RateLimitResponse,
@@ -40,6 +42,14 @@ class _Awaitable:
         """End the call; grpcio-testing raises."""
         self._context.abort(code, details)
         raise AssertionError
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call back when the call has ended."""
+        self._context.add_callback(lambda: callback(self))
+
+    def cancelled(self) -> bool:
+        """grpcio-testing always takes the answer."""
+        return False
 
 
 class Synchronous:

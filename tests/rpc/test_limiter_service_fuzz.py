@@ -30,7 +30,7 @@ from tests.support.policies import HASHER, Service, agent_api
 from tests.support.stores import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 SERVICE = pb.DESCRIPTOR.services_by_name["LimiterService"]
@@ -60,6 +60,14 @@ class _Awaitable:
         self._context.set_code(code)
         self._context.set_details(details)
         raise _Ended
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call back when the call has ended."""
+        self._context.add_callback(lambda: callback(self))
+
+    def cancelled(self) -> bool:
+        """grpcio-testing always takes the answer."""
+        return False
 
 
 class Bench:

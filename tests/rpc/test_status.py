@@ -80,6 +80,14 @@ class Call:
         """End it."""
         raise Abortion(code, details)
 
+    def add_done_callback(self, callback: object) -> None:
+        """Never: no call of these tests is granted a lease."""
+        raise AssertionError(callback)
+
+    def cancelled(self) -> bool:
+        """Nobody goes away."""
+        return False
+
 
 class Failing:
     """A limiter that cannot decide."""

@@ -29,6 +29,7 @@ _HELP = {
     "reloads": ("outcome", "Times that the policy was read again, by outcome."),
     "events": ("kind", "Odd things that callers sent, by kind; each was decided all the same."),
     "reservations": ("outcome", "Reservations by what became of them, and settlements too late."),
+    "leases_undelivered": ("method", "Leases of answers that nobody took; each was given back."),
     "store_failures": ("mode", "Calls that the store did not answer, by on_store_failure."),
     "store_replay_dropped": ("reason", "Reports and releases that will not count, by reason."),
 }

@@ -6,6 +6,7 @@ The same use case as Envoy's, and the same servicer on every transport. What a r
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,7 @@ from ratelimitd._gen.ratelimitd.v1 import limiter_pb2, limiter_pb2_grpc
 from ratelimitd.errors import InvalidFieldsError, RateLimitdError
 from ratelimitd.model import Kind
 from ratelimitd.rpc import asking, rich, telling
+from ratelimitd.rpc.undelivered import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,10 +65,11 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         self._limiter = limiter
         self._reservations = reservations
         self._counts = telemetry.counts
+        self._undelivered = Undelivered(limiter, telemetry.counts, "Decide")
 
     async def Decide(self, request: DecideRequest | None, context: Context) -> DecideResponse:
         """Decide some asks together."""
-        return await _answered(self._decide, request, context)
+        return await _answered(partial(self._decide, context), request, context)
 
     async def Release(self, request: ReleaseRequest | None, context: Context) -> ReleaseResponse:
         """Give a lease back."""
@@ -84,13 +87,14 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         """Put the real amount in an estimate's place."""
         return await _answered(self._settle, request, context)
 
-    async def _decide(self, request: DecideRequest) -> DecideResponse:
+    async def _decide(self, context: Context, request: DecideRequest) -> DecideResponse:
         question = asking.decide(request, self._limiter.matchers)
         decided, ops = await self._limiter.decide_in_full(question)
         self._count(decided)
         answer = limiter_pb2.DecideResponse(decision=telling.decision(decided, ops))
         acquired = [op for op in ops if op.kind == Kind.ACQUIRE]
         if decided.lease and acquired:
+            self._undelivered.watch(context, question, decided.lease)
             answer.lease.CopyFrom(telling.lease(decided.lease, acquired, decided.now))
         return answer
 

@@ -13,6 +13,7 @@ from ratelimitd.model import Question
 from ratelimitd.rpc import status
 from ratelimitd.rpc.questions import Questions
 from ratelimitd.rpc.responses import Responses
+from ratelimitd.rpc.undelivered import Ending, Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ _DENIED = ("decisions", "denied")
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 
 
-class Context(Protocol):
-    """The one thing that servicers ask of their call, whichever the transport."""
+class Context(Ending, Protocol):
+    """What servicers ask of their call, whichever the transport; the rest only with a lease."""
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
         """End the call with a status."""
@@ -53,6 +54,7 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     def __init__(self, limiter: Limiter, telemetry: Telemetry) -> None:
         self._limiter = limiter
         self._counts = telemetry.counts
+        self._undelivered = Undelivered(limiter, telemetry.counts, "ShouldRateLimit")
         self._responses = Responses()
         self.read = Questions().read
         """A request's bytes to the question it asks: what transports parse requests with."""
@@ -74,6 +76,8 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
         except RateLimitdError as error:
             await status.abort(context, error)
         self._counts[_ALLOWED if decision.allowed else _DENIED] += 1
+        if decision.lease:
+            self._undelivered.watch(context, request, decision.lease)
         return self._responses.of(decision)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf.message import Message
 
-    class Context(Protocol):
+    from ratelimitd.rpc.undelivered import Ending
+
+    class Context(Ending, Protocol):
         """What is asked of a call, whichever the transport."""
 
         async def abort(

@@ -87,7 +87,10 @@ class GrpcApplication:
             else:
                 await self._unary(method, context, receive, send)
         except OSError:  # ASGI's way to say that the caller has gone; servicers' own never get here
-            pass
+            context.lose()
+        except asyncio.CancelledError:
+            context.lose()
+            raise
         finally:
             context.finished()
 
@@ -111,9 +114,11 @@ class GrpcApplication:
                 )
             answer = wire.frame(method.serialize(response)) if context.is_ok else None
         except GoneError:
+            context.lose()
             return
         except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
             await _end(send, status_of(error, context), context.initial)
+            context.lose()
             return
         if answer is None:
             await _end(send, context.trailers(), context.initial)

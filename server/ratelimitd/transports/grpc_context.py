@@ -108,6 +108,15 @@ class Context:
             return None
         return max(0.0, (self._deadline - steady_ns()) / 1e9)
 
+    def lose(self) -> None:
+        """Say that the answer did not reach the caller. For the transport."""
+        if self._code is _OK:
+            self._code = grpc.StatusCode.CANCELLED
+
+    def cancelled(self) -> bool:
+        """Return whether the call ended without its answer, as far as the transport can tell."""
+        return self._code is grpc.StatusCode.CANCELLED
+
     def add_done_callback(self, callback: Callable[[Context], Any]) -> None:
         """Call back when the call has ended, however it ended."""
         self._done.append(callback)

@@ -1,0 +1,50 @@
+"""Leases of answers that nobody took: given back at once, and not only when they end.
+
+Who went away, or let a deadline pass, while the store was asked is the limiter's to see; here it is
+the answer itself that could not be handed over. Whether it could, the transport knows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections import Counter as Tally
+    from collections.abc import Callable
+
+    from ratelimitd.limiter import Limiter
+    from ratelimitd.model import Question
+
+UNDELIVERED = "leases_undelivered"
+
+
+class Ending(Protocol):
+    """What is asked of a call that was granted a lease, whichever the transport."""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call back with this when the call has ended, however it ended."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Say whether the call ended without its answer."""
+        ...
+
+
+class Undelivered:
+    """Looks what becomes of the answers that carry a lease."""
+
+    def __init__(self, limiter: Limiter, counts: Tally[tuple[str, str]], method: str) -> None:
+        """Give back through `limiter`; `counts` is `Telemetry.counts`."""
+        self._limiter = limiter
+        self._counts = counts
+        self._label = UNDELIVERED, method
+
+    def watch(self, call: Ending, question: Question, lease: str) -> None:
+        """Give the lease that the question was granted just now back if the answer is not taken."""
+        call.add_done_callback(partial(self._ended, question.plan, lease))
+
+    def _ended(self, plan: object, lease: str, call: Ending) -> None:
+        if call.cancelled():
+            self._counts[self._label] += 1
+            self._limiter.give_back(plan, lease)
