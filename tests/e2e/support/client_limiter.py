@@ -37,12 +37,12 @@ _numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def limiter_of(store: str) -> Iterator[str]:
+def limiter_of(store: str, *more: str) -> Iterator[str]:
     """Run a limiter that counts in a store of this kind; yields its address."""
     with tempfile.TemporaryDirectory() as folder, store_of(store) as url:
         policy = Path(folder) / "policy.yaml"
         policy.write_text(POLICY, "utf-8")
-        flags = (*ANYWHERE, "--store", url, *(PATIENT if store == "redis" else ()))
+        flags = (*ANYWHERE, *more, "--store", url, *(PATIENT if store == "redis" else ()))
         with running("serve", "--policy", policy, *flags) as limiter:
             yield limiter["grpc"]
 
