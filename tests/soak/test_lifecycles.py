@@ -27,10 +27,13 @@ async def test_no_key_has_a_third_request_in_ten_thousand(
 ) -> None:
     """And what is held comes back within a lease's lifetime, each time."""
     with store_of(kind) as store:
+        most = 0
         for seed in range(SEEDS):
             folder = tmp_path / str(seed)
             folder.mkdir()
             lives = await live(seed, REQUESTS, folder, transport=transport, store=store)
             tell(lives, seed)
-            assert lives.deepest == AT_ONCE, f"seed {seed}"
+            most = max(most, lives.deepest)
+            assert most <= AT_ONCE, f"seed {seed}"
             assert lives.emptied < LEASE + 2, f"seed {seed}"
+        assert most == AT_ONCE

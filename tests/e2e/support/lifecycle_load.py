@@ -21,7 +21,7 @@ from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
 from ratelimitd.devkit.stub_api import serve_stub_api
 from tests.e2e.support.counting import PATIENT, descriptor, left
 from tests.e2e.support.lifecycle import Request, deepest
-from tests.e2e.support.lifecycle_site import Site
+from tests.e2e.support.lifecycle_site import PATIENCE, Site
 from tests.e2e.support.limiter import AS_SHIPPED, METHOD, Limiter, run_limiter
 from tests.e2e.support.waiting import wait_until
 from tests.support.redis.proxy import Proxy
@@ -47,7 +47,7 @@ keys: [{", ".join(f"{{key: {key}, tier: poor}}" for key in POOR)}]
 """
 HOP: Final = (0.0075, 0.0125)
 """Seconds that a byte takes between Envoy and the limiter, each way."""
-STALL: Final = 0.15
+STALL: Final = PATIENCE * 1.2
 """Seconds that an answer takes now and then: longer than Envoy waits."""
 PAUSE: Final = 0.05
 """Seconds that a client waits before its next request, at the most."""
@@ -193,11 +193,11 @@ async def _meanwhile(work: AsyncIterator[None]) -> AsyncIterator[None]:
 
 
 async def _wobble(wire: Proxy, seed: int) -> AsyncIterator[None]:
-    """Change how far the limiter is away; about twice a second an answer is too late."""
+    """Change how far the limiter is away; now and then an answer is too late."""
     dice = random.Random(f"{seed} wire")
     while True:
         wire.delay_requests = dice.uniform(*HOP)
-        wire.delay_replies = STALL if dice.random() < 0.01 else dice.uniform(*HOP)
+        wire.delay_replies = STALL if dice.random() < 0.015 else dice.uniform(*HOP)
         yield
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.e2e.support.deployment import Config
     from tests.support.redis.proxy import Proxy
 
+PATIENCE: Final = 0.25
+"""Seconds that a request waits for its decision."""
 LOGGED_WITHIN: Final = 20.0
 
 
@@ -27,13 +29,17 @@ def config() -> Config:
     """The shipped configuration with an access log, where nothing passes undecided.
 
     What passes without a decision holds no lease, so it would be no part of what is shown here. And
-    each release is sent twice, by another filter of the same kind.
+    each release is sent twice, by another filter of the same kind. A request waits a little longer
+    for its decision, lest a busy machine have nothing to show.
     """
     found = copy.deepcopy(shipped_config())
     (chain,) = found["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
     asking, done, *rest = manager["http_filters"]
-    asking["typed_config"]["failure_mode_deny"] = True
+    asks = asking["typed_config"]
+    asks |= {"failure_mode_deny": True, "timeout": f"{PATIENCE:g}s"}
+    retries = asks["rate_limit_service"]["grpc_service"]["retry_policy"]
+    retries["retry_back_off"]["max_interval"] = asks["timeout"]
     again = copy.deepcopy(done)
     again["name"] += "/again"
     manager["http_filters"] = [asking, done, again, *rest]
