@@ -12,7 +12,7 @@ from ratelimitd.stores.redis.wire import DENIED, PASSED, STALE
 from tests.simulation.keyspace import Keyspace
 
 TAG = b"tag:"
-_HEAD, _OP = struct.Struct("<7d"), struct.Struct("<9d")
+_HEAD, _OP = struct.Struct("<7d"), struct.Struct("<7d")
 _FIXED, _SLIDING, _BUCKET, _LEASE = 1, 2, 3, 4
 
 
@@ -77,7 +77,11 @@ class Decider:
                 self._keys.set(deed.id_key, 1, self._keys.clock() + int(remembered) * 1000)
         passed = True
         for index in range(int(count)):
-            row = _OP.unpack_from(blob, _HEAD.size + index * _OP.size)
+            what, hits, amount, prior, *numbers = _OP.unpack_from(
+                blob, _HEAD.size + index * _OP.size
+            )
+            about = (what % 8, what // 8 % 8, what // 64)
+            row = (*about, hits, prior, amount, *numbers)
             key, flags = keys.pop(0), int(row[2])
             assert not flags & 3, "no invented counters and no shadows here"
             second = keys.pop(0) if flags & 4 else b""

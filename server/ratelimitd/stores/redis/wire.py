@@ -43,7 +43,7 @@ _REFUND_LAST = 7  # a kind that only the script knows: of a sliding window's las
 _LEAST_GRACE = 1_000_000
 _MOST_GRACE = 60_000_000
 _HEAD = struct.Struct("<7d")
-_OP = struct.Struct("<9d")
+_OP = struct.Struct("<7d")
 
 
 class Once(NamedTuple):
@@ -151,7 +151,7 @@ def _operation(op: Op, frame: _Frame) -> bytes:
         hits = min(hits, MAX_COUNT)
     if kind == Kind.REFUND and 0 < op.as_of < frame.since:
         kind, hits = _refund_of_the_past(op, hits, frame.since)
-    return _OP.pack(code, kind, flags, hits, prior, limit.amount, *numbers)
+    return _OP.pack(code + 8 * kind + 64 * flags, hits, limit.amount, prior, *numbers)
 
 
 def _refund_of_the_past(op: Op, hits: int, since: int) -> tuple[int, int]:

@@ -4,8 +4,8 @@
 -- ARGV[3] whether it is one for all buckets.
 -- Then for each decision one blob of doubles, and the ids that it says follow. KEYS are those of the decisions in turn.
 -- Blob: operations, the instants from and until which its keys are the right ones, whether charges add up (1), whether
--- its first key is the call's id and for how many ms that is remembered (0: it has none), keys, ids; then nine per
--- operation (see `wire.py`).
+-- its first key is the call's id and for how many ms that is remembered (0: it has none), keys, ids; then seven per
+-- operation, of which the first says what it is (see `wire.py`).
 -- The answer is one flat list: the instant, then for each decision its status and the states that it was judged on.
 local algorithms = {fixed, sliding, bucket, lease}
 local out = {now}
@@ -58,28 +58,48 @@ local function operate(algorithm, kind, flags, done, key, hits, prior, amount, x
   if fits then return false, false end
   if flags % 4 < 2 then return true, false end
   -- A shadow limit's charge that does not fit is given back, whatever becomes of the call.
-  for index = before + 1, taken do later[#later + 1] = {give_back, index} end
+  for index = before + 1, taken do do_later({give_back, index}) end
   return false, false
+end
+
+-- A charge of a fixed window that has begun and that it fits: most of what Redis does, and so without detours. False
+-- where it is not that after all, and then nothing has changed.
+local function charge_plainly(key, hits, amount)
+  if hits > amount then return false end
+  local total = call('INCRBY', key, hits)
+  if total == hits or total > amount then
+    call('DECRBY', key, hits)
+    return false
+  end
+  taken = taken + 1
+  taken_keys[taken], taken_hits[taken] = key, hits
+  size = size + 1
+  out[size] = total - hits
+  return true
 end
 
 local function operate_all(blob, ops, key, argument, done)
   local passed, crowded, position = true, false, 57
   for _ = 1, ops do
-    local algorithm, kind, flags, hits, prior, amount, x, y, z = unpack_struct('<ddddddddd', blob, position)
-    position = position + 72
+    local what, hits, amount, prior, x, y, z = unpack_struct('<ddddddd', blob, position)
+    position = position + 56
     local first, second, id = KEYS[key], nil, nil
     key = key + 1
-    if flags >= 4 then
-      second = KEYS[key]
-      key = key + 1
+    if (what ~= FIXED_CHARGE and what ~= BOUNDED_FIXED_CHARGE) or mine or not charge_plainly(first, hits, amount) then
+      local algorithm, flags = what % 8, (what - what % 64) / 64
+      local kind = (what % 64 - algorithm) / 8
+      if flags >= 4 then
+        second = KEYS[key]
+        key = key + 1
+      end
+      if algorithm == 4 then
+        id = ARGV[argument]
+        argument = argument + 1
+      end
+      local denies, misses = operate(algorithm, kind, flags, done, first, hits, prior, amount, x, y, z, second, id)
+      passed = passed and not denies
+      crowded = crowded or misses
     end
-    if algorithm == 4 then
-      id = ARGV[argument]
-      argument = argument + 1
-    end
-    local denies, misses = operate(algorithm, kind, flags, done, first, hits, prior, amount, x, y, z, second, id)
-    passed = passed and not denies
-    crowded = crowded or misses
   end
   return passed, crowded
 end
@@ -90,7 +110,7 @@ local function decide()
   key_at, arg_at = key + keys, argument + ids
   if now < from or now >= till then return STALE end
   mine = adds_up == 1 and {} or nil
-  later = {}
+  later = nil
   local done = false
   if remembered > 0 then
     done = seen_before(KEYS[key], remembered)
@@ -102,9 +122,11 @@ local function decide()
     for index = taken, 1, -1 do give_back(index) end
     return crowded and CROWDED or DENIED
   end
-  for index = 1, #later do
-    local write = later[index]
-    write[1](unpack(write, 2))
+  if later then
+    for index = 1, #later do
+      local write = later[index]
+      write[1](unpack(write, 2))
+    end
   end
   return PASSED
 end

@@ -19,7 +19,7 @@ function lease.judge(key, kind, hits, prior, amount, x, y, z, bounded, shared, i
   local held, last = lease_held(key)
   if bounded and held == 0 and not find_place(key, x, kind == PEEK) then return NO_PLACE end
   local fits = held + hits <= amount
-  if fits and kind == ACQUIRE then later[#later + 1] = {lease_write, key, id, x} end
+  if fits and kind == ACQUIRE then do_later({lease_write, key, id, x}) end
   return fits, held, last
 end
 

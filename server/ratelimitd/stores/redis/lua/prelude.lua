@@ -8,6 +8,7 @@ local call, unpack_struct, fmod = redis.call, struct.unpack, math.fmod
 local ACQUIRE, PEEK, REPORT, REFUND, RELEASE, RENEW, REFUND_LAST = 1, 2, 3, 4, 5, 6, 7
 local DENIED, PASSED, STALE, CROWDED, BROKEN = 0, 1, 2, 3, 4   -- what becomes of a decision
 local REPEATED = 8   -- added where the call's id was known
+local FIXED_CHARGE, BOUNDED_FIXED_CHARGE = 1, 65   -- what the commonest operations are (see wire.py)
 local NO_PLACE = {}  -- an operation's newcomer finds no place
 
 local now            -- the instant of the batch, microseconds
@@ -16,7 +17,12 @@ local room           -- invented counters per family and period
 local shared_room    -- whether that room is one for all buckets, which it can be where they share a server
 local mine           -- key -> its count before this decision, where a decision charges one twice
 local taken_keys, taken_hits, taken = {}, {}, 0   -- what is given back if this decision is denied
-local later          -- what is written only once everything has passed
+local later          -- what is written only once everything has passed; nil: nothing
+
+local function do_later(write)
+  later = later or {}
+  later[#later + 1] = write
+end
 
 -- Exact also where a / b is not: both are whole and below 2^53.
 local function ceil_div(a, b)

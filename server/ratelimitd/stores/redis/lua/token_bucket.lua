@@ -36,7 +36,7 @@ function bucket.judge(key, kind, hits, prior, amount, x, y, z, bounded)
   if bounded and not known and not (mine and mine[key]) and not find_place(key, z, kind == PEEK) then return NO_PLACE end
   if kind ~= PEEK then
     if mine then mine[key] = true end
-    if fits then later[#later + 1] = {bucket_write, key, kind, hits, amount, x, y, z} end
+    if fits then do_later({bucket_write, key, kind, hits, amount, x, y, z}) end
   end
   return fits, level, at
 end
