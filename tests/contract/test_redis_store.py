@@ -12,9 +12,12 @@ import pytest
 
 from ratelimitd.errors import StoreTimeoutError
 from ratelimitd.model import Kind, Limit, Op
+from ratelimitd.stores.ports import ID_LIFETIME
 from ratelimitd.stores.redis.opening import open_redis
 from tests.support.ops import (
+    DAY,
     HOURLY,
+    MINUTE,
     MONTHLY,
     acquire,
     bucket,
@@ -22,8 +25,10 @@ from tests.support.ops import (
     counter,
     fixed,
     leases,
+    peek,
     refund,
     release,
+    renew,
     report,
     sliding,
 )
@@ -178,6 +183,66 @@ async def test_a_report_with_an_id_is_counted_once(any_server: Server) -> None:
         assert (await stores[0].take((charge(limit),))).standings[0].before == 7
 
 
+async def test_an_id_is_remembered_for_as_long_as_was_asked(any_server: Server) -> None:
+    """At least for as long as a call of unknown outcome may be sent again; then it is forgotten."""
+    limit = fixed(10, MONTHLY)
+    told = (report(limit, 3),)
+    asked = {b"short": (0, ID_LIFETIME), b"less": (1, ID_LIFETIME), b"long": (DAY, DAY)}
+    async with processes(any_server.url, 1) as (store,):
+        for request_id, (remember_us, _) in asked.items():
+            assert not (await store.take(told, request_id, remember_us)).repeated
+            assert (await store.take(told, request_id, remember_us)).repeated
+    with any_server.client() as client:
+        for request_id, (_, lifetime) in asked.items():
+            (key,) = client.scan_iter(f"rl1:*:id:{request_id.hex()}")
+            assert lifetime - MINUTE < client.pttl(key) * 1000 <= lifetime
+
+
+async def test_a_fleet_holds_one_set_of_leases(any_server: Server) -> None:
+    """Of four processes' callers two hold one; whichever process renews or releases it."""
+    limit = leases(2)
+    async with processes(any_server.url, 4) as stores:
+        names = [f"{process}-{caller}" for process in range(4) for caller in range(25)]
+        calls = [stores[int(name[0])].take((acquire(limit, name),)) for name in names]
+        granted = [
+            name
+            for name, taken in zip(names, await asyncio.gather(*calls), strict=True)
+            if taken.passed
+        ]
+        assert len(granted) == 2
+        for store in stores:
+            taken = await store.take((*(renew(limit, name) for name in granted), peek(limit)))
+            assert [each.passes for each in taken.standings] == [True, True, False]
+        gone = await asyncio.gather(*(each.take((release(limit, granted[0]),)) for each in stores))
+        assert sum(taken.standings[0].before - taken.standings[0].after for taken in gone) == 1
+        assert not (await stores[0].take((renew(limit, granted[0]),))).standings[0].passes
+        assert (await stores[1].take((acquire(limit, "next"),))).passed
+
+
+async def test_a_lease_costs_redis_the_same_however_many_are_held(redis_server: Server) -> None:
+    """As many commands, of which each looks at a place in a sorted set, and never at all of it."""
+    limit = leases(10**6)
+    spent = []
+    async with processes(redis_server.url, 1) as (store,):
+        for first, count in ((0, 10), (10, 10_000)):
+            names = (f"{number}" for number in range(first, first + count))
+            await asyncio.gather(*(store.take((acquire(limit, name),)) for name in names))
+            with redis_server.client() as client:
+                client.config_resetstat()
+            held = await store.take((renew(limit, "3"), peek(limit)))
+            assert held.standings[0].passes
+            assert held.standings[1].before >= count
+            await store.take((release(limit, "4"),))
+            await store.take((acquire(limit, "4"),))
+            with redis_server.client() as client:
+                stats = client.info("commandstats").items()
+            spent.append({name: s["calls"] for name, s in stats if name.startswith("cmdstat_z")})
+    assert spent[0] == spent[1]
+    assert set(spent[0]) <= {
+        f"cmdstat_z{name}" for name in ("add", "card", "range", "rem", "remrangebyscore", "score")
+    }
+
+
 async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
     """And nothing but that: docs/redis.md has the rules, on any engine."""
     text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
@@ -195,6 +260,8 @@ async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
             assert (await store.take((acquire(leases(1), "mine"),))).passed
             newcomer = acquire(leases(1), "other", who="new", bounded=True)
             assert (await store.take((newcomer,))).passed
+            kept = (renew(leases(1), "mine"),)
+            assert (await store.take(kept)).standings[0].passes
             gone = (newcomer._replace(kind=Kind.RELEASE), release(leases(1), "mine"))
             assert [standing.after for standing in (await store.take(gone)).standings] == [0, 0]
     finally:
