@@ -13,25 +13,22 @@ import pytest
 from ratelimitd.client import Ask, Limiter, ReservationExpiredError
 from tests.e2e.support.cli import ANYWHERE, running
 from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, POLICY, new_key
-from tests.e2e.support.counting import PATIENT
+from tests.e2e.support.counting import PATIENT, store_of
 from tests.e2e.test_client import until, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.redis.server import Server
 
 FLEET = 2
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, redis_server: Server) -> Iterator[list[Limiter]]:
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Limiter]]:
     """Clients of limiters that share a Redis."""
-    policy = tmp_path / "policy.yaml"
+    policy = tmp_path_factory.mktemp("fleet") / "policy.yaml"
     policy.write_text(POLICY, "utf-8")
-    flags = (*ANYWHERE, "--store", redis_server.url, *PATIENT)
     with ExitStack() as stack:
+        flags = (*ANYWHERE, "--store", stack.enter_context(store_of("redis")), *PATIENT)
         clients = []
         for _ in range(FLEET):
             limiter = stack.enter_context(running("serve", "--policy", policy, *flags))

@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2 as pb
-from tests.rpc.support.limiter_service import Service, amounts, failing
+from tests.rpc.support.limiter_service import SERVICE, Service, amounts, failing
 from tests.rpc.support.serving import running
 
 if TYPE_CHECKING:
@@ -234,3 +234,33 @@ async def test_any_process_with_the_secret_settles(
         twin = Service(channel)
         assert (await settle(twin, ticket, tokens=75)).outcome == SETTLED
         assert await twin.used("a", "tokens") == {"tokens/month": 15}
+
+
+class LostCall:
+    """A call whose caller has gone by the time it is answered."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Any] = []
+
+    def add_done_callback(self, callback: Any) -> None:  # noqa: ANN401 - as a transport has it
+        """Keep it for the end."""
+        self.callbacks.append(callback)
+
+    def cancelled(self) -> bool:
+        """It ended without its answer."""
+        return True
+
+
+async def test_an_estimate_whose_answer_nobody_took_is_given_back(
+    served: tuple[app.Service, Service],
+) -> None:
+    """Also on a meter that keeps what is not settled: nobody has the id to settle it by."""
+    service, limiter = served
+    call = LostCall()
+    request = pb.ReserveRequest(domain="test", api_key="a", estimates=amounts(tokens=60))
+    await service.handlers.services[SERVICE]["Reserve"].behavior(request, call)
+    assert await limiter.used("a", "tokens") == {"tokens/month": 60}
+    for callback in call.callbacks:
+        callback(call)
+    await service.reservations.give_back_due()
+    assert await limiter.used("a", "tokens") == {"tokens/month": 0}

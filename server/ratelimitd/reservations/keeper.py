@@ -49,6 +49,16 @@ class Ticket(NamedTuple):
     """What its holder settles it by."""
     expires_at: int
     lasts_us: int
+    reservation: Reservation
+
+
+class Timed(NamedTuple):
+    """What is to be given back by itself."""
+
+    ops: Sequence[Op]
+    id: bytes
+    until: int
+    """How long that is tried."""
 
 
 class Reservations:
@@ -71,7 +81,7 @@ class Reservations:
         self._new_id = new_id
         self._counts = counts
         self._most = most
-        self._timed: dict[bytes, Reservation] = {}
+        self._timed: dict[bytes, Timed] = {}
         self._order: list[tuple[int, bytes]] = []  # a heap; what is settled stays until its turn
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
@@ -92,9 +102,19 @@ class Reservations:
         parts = tuple(charged(op, each) for op, each in zip(ops, standings, strict=True))
         reservation = Reservation(self._new_id(), now, now + lasts, parts)
         self._count("granted")
-        if reservation.giving_back():
-            self._time(reservation)
-        return Ticket(sealed(reservation, self._hasher), reservation.expires_at, lasts)
+        ops = reservation.giving_back()
+        if ops:
+            self._time(reservation, ops, reservation.expires_at + LATER_US)
+        text = sealed(reservation, self._hasher)
+        return Ticket(text, reservation.expires_at, lasts, reservation)
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Give an estimate back now: its answer was not taken, so that nobody can settle it."""
+        reservation = ticket.reservation
+        self._count("undelivered")
+        if any(part.charged for part in reservation.parts):
+            nothing = dict.fromkeys(reservation.meters, 0)
+            self._time(reservation, reservation.settling(nothing), self._clock())
 
     def read(self, ticket: str, actual: Mapping[str, int]) -> Reservation:
         """Return what a ticket stands for. Raises `InvalidFieldsError`, `ReservationOverError`."""
@@ -140,41 +160,40 @@ class Reservations:
             self._work.cancel()
             await asyncio.wait((self._work,))
 
-    def _due(self) -> list[Reservation]:
+    def _due(self) -> list[Timed]:
         now = self._clock()
-        due: list[Reservation] = []
+        due: list[Timed] = []
         while self._order and self._order[0][0] <= now and len(due) < AT_ONCE:
             _, name = heapq.heappop(self._order)
-            reservation = self._timed.pop(name, None)
-            if reservation is not None:
-                due.append(reservation)
+            timed = self._timed.pop(name, None)
+            if timed is not None:
+                due.append(timed)
         return due
 
-    async def _give_back(self, reservation: Reservation) -> None:
+    async def _give_back(self, timed: Timed) -> None:
         try:
-            ops = reservation.giving_back()
-            taken = await self._counters.take(ops, reservation.id, PATIENCE_US)
+            taken = await self._counters.take(timed.ops, timed.id, PATIENCE_US)
         except StoreError:
             now = self._clock()
-            if now < reservation.expires_at + PATIENCE_US:
-                self._put(reservation, now + AGAIN_US)
+            if now < timed.until:
+                self._put(timed, now + AGAIN_US)
             else:
                 self._count("not_given_back")
         else:
             self._count("settled_elsewhere" if taken.repeated else "given_back")
 
-    def _time(self, reservation: Reservation) -> None:
-        if len(self._timed) >= self._most:
+    def _time(self, reservation: Reservation, ops: Sequence[Op], due: int) -> None:
+        if len(self._timed) >= self._most and reservation.id not in self._timed:
             self._count("not_given_back")
             return
         if len(self._order) > 2 * len(self._timed) + AT_ONCE:  # most of it has been settled
             self._order = [each for each in self._order if each[1] in self._timed]
             heapq.heapify(self._order)
-        self._put(reservation, reservation.expires_at + LATER_US)
+        self._put(Timed(ops, reservation.id, reservation.expires_at + PATIENCE_US), due)
 
-    def _put(self, reservation: Reservation, due: int) -> None:
-        self._timed[reservation.id] = reservation
-        heapq.heappush(self._order, (due, reservation.id))
+    def _put(self, timed: Timed, due: int) -> None:
+        self._timed[timed.id] = timed
+        heapq.heappush(self._order, (due, timed.id))
         self._wind()
 
     def _wind(self) -> None:

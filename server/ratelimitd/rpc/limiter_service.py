@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     )
     from ratelimitd.decision import Decision
     from ratelimitd.limiter import Limiter
-    from ratelimitd.reservations.keeper import Reservations
+    from ratelimitd.reservations.keeper import Reservations, Ticket
     from ratelimitd.rpc.ratelimit import Registrar
     from ratelimitd.rpc.rich import Context
+    from ratelimitd.rpc.undelivered import Ending
     from ratelimitd.telemetry import Telemetry
 
 SERVICE = "ratelimitd.v1.LimiterService"
@@ -81,7 +82,7 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
 
     async def Reserve(self, request: ReserveRequest | None, context: Context) -> ReserveResponse:
         """Charge an estimate."""
-        return await _answered(self._reserve, request, context)
+        return await _answered(partial(self._reserve, context), request, context)
 
     async def Settle(self, request: SettleRequest | None, context: Context) -> SettleResponse:
         """Put the real amount in an estimate's place."""
@@ -118,15 +119,21 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         kept = telling.lease(request.lease_id, held, decided.now)
         return limiter_pb2.RenewResponse(renewed=True, lease=kept)
 
-    async def _reserve(self, request: ReserveRequest) -> ReserveResponse:
+    async def _reserve(self, context: Context, request: ReserveRequest) -> ReserveResponse:
         question = asking.reserve(request, self._limiter.matchers)
         decided, ops = await self._limiter.decide_in_full(question)
         self._count(decided)
         answer = limiter_pb2.ReserveResponse(decision=telling.decision(decided, ops))
         ticket = self._reservations.grant(decided, ops) if decided.allowed else None
         if ticket is not None:
+            context.add_done_callback(partial(self._ended, ticket))
             answer.reservation.CopyFrom(telling.reservation(ticket))
         return answer
+
+    def _ended(self, ticket: Ticket, call: Ending) -> None:
+        """Give back an estimate whose answer nobody took."""
+        if call.cancelled():
+            self._reservations.abandon(ticket)
 
     async def _settle(self, request: SettleRequest) -> SettleResponse:
         actual = asking.actual(request)

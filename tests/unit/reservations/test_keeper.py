@@ -60,6 +60,7 @@ class Bench:
         self.counts: Tally[tuple[str, str]] = Tally()
         self.store = Flaky(self.service.counters)
         self._ids = iter(range(1_000))
+        self.tickets: list[Ticket] = []
         self.keeper = Reservations(
             *(self.store, clock or self.service.clock, HASHER),
             new_id=lambda: next(self._ids).to_bytes(16, "big"),
@@ -75,7 +76,13 @@ class Bench:
         assert decided.allowed
         ticket = self.keeper.grant(decided, ops)
         assert isinstance(ticket, Ticket)
+        self.tickets.append(ticket)
         return ticket.text
+
+    async def granted(self, hits: int) -> Ticket:
+        """Reserve, and return all that was granted."""
+        await self.reserve(hits)
+        return self.tickets[-1]
 
     async def settle(self, ticket: str, actual: int) -> bool:
         """Settle; say whether that had been done before."""
@@ -133,6 +140,16 @@ async def test_what_is_settled_is_no_longer_timed(bench: Bench) -> None:
     assert await bench.settle(ticket, 2)
     assert len(bench.keeper) == 0
     assert bench.used() == 1
+
+
+async def test_an_estimate_whose_answer_nobody_took_is_given_back_at_once(bench: Bench) -> None:
+    """Nobody can settle it; whoever could after all is told that it was."""
+    ticket = await bench.granted(3)
+    bench.keeper.abandon(ticket)
+    await bench.keeper.give_back_due()
+    assert bench.used() == 0
+    assert await bench.settle(ticket.text, 5)
+    assert len(bench.keeper) == 0
 
 
 async def test_so_many_are_timed_and_no_more() -> None:
@@ -193,8 +210,8 @@ async def test_the_timer_gives_back_by_itself(monkeypatch: pytest.MonkeyPatch) -
     before, clock = asyncio.all_tasks(), SystemClock()
     bench = Bench(clock=clock)
     await bench.reserve(3)
-    reservation = next(iter(bench.keeper._timed.values()))
-    bench.keeper._put(reservation, clock() + 1_000)
+    timed = next(iter(bench.keeper._timed.values()))
+    bench.keeper._put(timed, clock() + 1_000)
     await until(lambda: bench.used() == 0, "the estimate is given back")
     await bench.reserve(2)
     await bench.keeper.close()
