@@ -58,14 +58,30 @@ class Standby:
         for op in ops:
             if op.kind == Kind.RELEASE:
                 self._free(op)
-        return await self._memory.take(ops)
+        taken = await self._memory.take(ops)
+        pairs = zip(ops, taken.standings, strict=True)
+        told = [each._replace(passes=True) if self._is_kept(op) else each for op, each in pairs]
+        return taken._replace(standings=told)
 
-    def release(self, ops: Sequence[Op]) -> None:
-        """Give back those leases of the operations that were granted here."""
-        now = self._clock()
+    def _is_kept(self, op: Op) -> bool:
+        """Say whether a renewal is of a lease that the store may well hold, and is told of later.
+
+        Nobody can know; whoever holds one must not be told that it is lost because the store is.
+        """
+        if op.kind != Kind.RENEW or op.lease.startswith(LOCAL):
+            return False
+        return (identity_of(op), op.lease) not in self._freed
+
+    def release(self, ops: Sequence[Op]) -> bool:
+        """Give back those leases of the operations that were granted here; say whether any was."""
+        now, given = self._clock(), False
         for op in ops:
             if op.kind == Kind.RELEASE and op.lease.startswith(self.mark):
-                self._table(op).add(op, 1, now)
+                table = self._table(op)
+                held = table.judge(op.counter, op.limit, 0, now).before
+                table.add(op, 1, now)
+                given = given or table.judge(op.counter, op.limit, 0, now).before < held
+        return given
 
     def forget(self) -> None:
         """The store is back: forget everything but the leases granted here."""

@@ -23,6 +23,7 @@ from tests.support.ops import (
     peek,
     refund,
     release,
+    renew,
     sliding,
 )
 from tests.support.stores import at_once
@@ -143,6 +144,20 @@ def _known(deputy: Deputy, limit: Limit, held: int) -> Taken:
     now = deputy.clock.now
     standing = Standing(limit, True, held, held, now, now + CONCURRENT.lease_us)
     return Taken(now, True, [standing])
+
+
+def test_leases_of_the_store_are_taken_for_renewed() -> None:
+    """The store is told later; not so one that was given back, or an id of ours that is made up."""
+    deputy, limit = Deputy(), leases(3)
+    for name in "ab":
+        deputy.learn(acquire(limit, name))
+    assert deputy.take(renew(limit, "a")).standings[0].passes
+    deputy.take(release(limit, "a"))
+    granted = acquire(limit, "local.mark.1")
+    assert deputy.take(granted).passed
+    for name, kept in (("a", False), ("b", True), ("local.mark.1", True), ("local.x.1", False)):
+        assert deputy.take(renew(limit, name)).standings[0].passes is kept
+    assert deputy.used(limit) == 2
 
 
 def test_places_held_for_the_store_end_with_the_lease_time() -> None:
