@@ -110,9 +110,9 @@ class Failure:
         if self._queue(ops, request_id, sent=True):
             self._wake()
 
-    def release(self, ops: Sequence[Op]) -> None:
-        """Give back those leases of the operations that were granted here."""
-        self._standby.release(ops)
+    def release(self, ops: Sequence[Op]) -> bool:
+        """Give back those leases of the operations that were granted here; say whether any was."""
+        return self._standby.release(ops)
 
     def figures(self) -> dict[str, int]:
         """Return numbers for operators, as `Store.figures` does."""

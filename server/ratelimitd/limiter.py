@@ -50,8 +50,8 @@ class OnFailure(Protocol):
         """Take note that nobody waits any more for the outcome of a `take`."""
         ...
 
-    def release(self, ops: Sequence[Op]) -> None:
-        """Give back those leases of the operations that were granted without the store."""
+    def release(self, ops: Sequence[Op]) -> bool:
+        """Give back what leases were granted without the store; say whether any was."""
         ...
 
 
@@ -129,6 +129,12 @@ class Limiter:
         call = question.plan
         assert isinstance(call, Call)
         return decision, call.ops
+
+    async def release(self, question: Question) -> bool:
+        """Answer a call that gives a lease back; say whether it was held. Raises as `decide`."""
+        here = self._failure is not None and self._failure.release(self._read(question).ops)
+        decision = await self.decide(question)  # releases once more, which changes nothing
+        return here or any(standing.before > standing.after for standing in decision.every)
 
     def give_back(self, plan: object, lease: str) -> None:
         """Release a lease whose answer nobody took. `plan`: its question's, as it was decided by.

@@ -58,12 +58,13 @@ class Failing:
         return taken
 
     async def _count(self, ops: Sequence[Op], request_id: bytes) -> Taken:
-        if self._ids.get(request_id, 0) > self.clock.now:
+        repeated = self._ids.get(request_id, 0) > self.clock.now
+        if repeated:
             ops = [op._replace(hits=0) if op.kind in (Kind.REPORT, Kind.REFUND) else op
                    for op in ops]  # fmt: skip
         elif request_id:
             self._ids[request_id] = self.clock.now + ID_LIFETIME
-        return await self.memory.take(ops)
+        return (await self.memory.take(ops))._replace(repeated=repeated)
 
     async def close(self) -> None:
         """Nothing of its own."""

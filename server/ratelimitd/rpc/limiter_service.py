@@ -103,8 +103,7 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         question = asking.lease(request, Kind.RELEASE, self._limiter.matchers)
         if question is None:
             return limiter_pb2.ReleaseResponse()
-        decided = await self._limiter.decide(question)
-        released = any(standing.before > standing.after for standing in decided.every)
+        released = await self._limiter.release(question)
         return limiter_pb2.ReleaseResponse(released=released)
 
     async def _renew(self, request: RenewRequest) -> RenewResponse:
