@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
 DOMAIN: Final = "test"
+TICK: Final = 0.001
+"""Seconds between two looks at what is due."""
 HANGS: Final = 120.0
 """Seconds after which a crowd is not slow, but waits for what never comes."""
 LOST: Final = -1
@@ -189,3 +191,23 @@ async def crowd(lines: list[Line], callers: int, asked: Iterable[bytes]) -> list
     async with asyncio.timeout(HANGS), asyncio.TaskGroup() as group:
         calling = [group.create_task(caller(line)) for line in lines for _ in range(callers)]
     return [answer for each in calling for answer in each.result()]
+
+
+async def paced(
+    lines: list[Line], rate: float, seconds: float, asked: Iterable[bytes]
+) -> list[Answer]:
+    """Ask at a rate whatever comes back, on all lines in turn; return the answers in order."""
+    took: list[asyncio.Future[Answer]] = []
+    began, asking = time.perf_counter(), iter(asked)
+    async with asyncio.timeout(HANGS):
+        while (now := time.perf_counter() - began) < seconds:
+            due = range(len(took), int(now * rate))
+            took += [lines[number % len(lines)].ask(next(asking)) for number in due]
+            await asyncio.sleep(TICK)
+        return list(await asyncio.gather(*took))
+
+
+def percentile(answers: Iterable[Answer], part: float) -> float:
+    """Return the milliseconds that all but this part of the calls were answered within."""
+    waited = sorted(answer.seconds for answer in answers)
+    return waited[int(len(waited) * part)] * 1e3

@@ -117,6 +117,19 @@ class Outage:
         """Seconds that a caller waited at most."""
         return max(each.seconds for answers in self.answers.values() for each in answers)
 
+    @property
+    def p99(self) -> float:
+        """Seconds that one call in a hundred was over while the policy decided."""
+        waited = sorted(each.seconds for _, each in self.during())
+        return waited[int(len(waited) * 0.99)] if waited else 0.0
+
+    @property
+    def roomy(self) -> tuple[int, int]:
+        """Calls with room that passed as the store's, and what the store counted of them."""
+        keys = [key for key in self.answers if key != SPENT]
+        passed = sum(is_stores(key, each) for key in keys for each in self.answers[key])
+        return passed, sum(self.charged[key] for key in keys)
+
     def during(self) -> list[tuple[str, Answer]]:
         """Return the calls that were made and answered while the policy decided."""
         return [
@@ -148,16 +161,32 @@ async def outage(
 
     Back in service is who has said so for `steady` seconds without a failure.
     """
+    async with stage() as at:
+        befalling = FAULTS[fault](at)
+        notice = fault in NOTICED
+        return await befall(mode, at.url, befalling, hold, silence, notice=notice, steady=steady)
+
+
+async def befall(
+    mode: str,
+    url: str,
+    fault: AbstractAsyncContextManager[None],
+    hold: float,
+    silence: str,
+    *,
+    notice: bool = False,
+    steady: float = 0.3,
+) -> Outage:
+    """Run a limiter that counts at `url` through any fault; `notice`: it is to have noticed it."""
     seen = Outage(mode)
     async with (
-        stage() as at,
         run_limiter(
-            _POLICY.format(mode=mode), store=at.url, flags=("--store-timeout", silence)
+            _POLICY.format(mode=mode), store=url, flags=("--store-timeout", silence)
         ) as limiter,
         dial(limiter.address) as (line,),
     ):
         async with _load(line, seen):
-            await _befall(FAULTS[fault](at), limiter, seen, hold, notice=fault in NOTICED)
+            await _befall(fault, limiter, seen, hold, notice=notice)
             await _recover(limiter, seen, steady)
         for key in seen.answers:
             seen.charged[key] = await _charged(line, key)

@@ -66,5 +66,6 @@ def _of_counts(seen: Outage, fault: str) -> Iterator[str]:
             for each in answers
             if seen.began <= each.asked and each.answered <= seen.ending
         ]
-        if seen.mode == "local" and any(a <= b for a, b in itertools.pairwise(left)):
+        goes_on = seen.mode == "local" and fault in NOTICED
+        if goes_on and any(a <= b for a, b in itertools.pairwise(left)):
             yield f"{key} was left {left}"
