@@ -17,15 +17,15 @@ import pytest
 import yaml
 
 from tests.e2e.support.counting import (
+    BACKENDS,
     OK,
     OVER_LIMIT,
-    PATIENT,
-    STORES,
+    Backend,
+    backend_of,
     descriptor,
     left,
     say,
     settles,
-    store_of,
 )
 from tests.e2e.support.deployment import Deployment, deploy, patient_config
 from tests.e2e.support.edge import run_edge
@@ -63,17 +63,17 @@ STREAM = "/v1/agents/a1/stream"
 LONG = f"{INVOKE}?sleep=600"
 
 
-@pytest.fixture(scope="module", params=STORES)
-def store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where leases are."""
-    with store_of(request.param) as url:
-        yield url
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Where leases are, and what carries calls."""
+    with backend_of(request.param) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-async def shared(store: str) -> AsyncIterator[Deployment]:
+async def shared(backend: Backend) -> AsyncIterator[Deployment]:
     """For tests that each use keys of their own; by Envoy's account every call was answered."""
-    async with deploy(POLICY, store=store, flags=PATIENT) as deployment:
+    async with backend.serves(POLICY) as deployment:
         yield deployment
         assert (await deployment.edge.outcomes()).keys() <= {"ok", "over_limit"}
 
@@ -233,10 +233,10 @@ async def test_a_client_that_goes_away_gives_its_lease_back(
 
 
 async def test_what_an_envoy_held_that_was_killed_comes_back_with_the_end_of_the_leases(
-    store: str,
+    backend: Backend,
 ) -> None:
     """Nobody is left to give it back: it is denied until then, and no longer."""
-    async with deploy(SHORT_LEASE, store=store, flags=PATIENT) as deployment:
+    async with backend.serves(SHORT_LEASE) as deployment:
         async with held(deployment, "k"), held(deployment, "k"):
             began = time.monotonic()
             os.kill(deployment.edge.envoy.process.pid, signal.SIGKILL)
@@ -250,7 +250,7 @@ async def test_what_an_envoy_held_that_was_killed_comes_back_with_the_end_of_the
             assert (await invoke(again, "k")).status == 200
 
 
-async def test_no_request_outlives_its_lease(store: str) -> None:
+async def test_no_request_outlives_its_lease() -> None:
     """Envoy ends what takes longer, and takes no longer than the shipped policy's leases."""
     config = patient_config()
     (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
@@ -259,16 +259,16 @@ async def test_no_request_outlives_its_lease(store: str) -> None:
     assert bounds["max_stream_duration"] == "900s"
     assert policy["meters"]["concurrent"]["lease"] == "15m"
     bounds["max_stream_duration"] = f"{LEASE / 6:g}s"
-    async with deploy(SHORT_LEASE, store=store, flags=PATIENT, config=config) as deployment:
+    async with deploy(SHORT_LEASE, config=config) as deployment:
         with pytest.raises(http.client.IncompleteRead):
             await invoke(deployment, "k", f"{STREAM}?gap=0.1&events=1000")
         await settles(deployment.limiter, "concurrent", "k", 2)
 
 
-async def test_the_shipped_policy_limits_concurrency(store: str) -> None:
+async def test_the_shipped_policy_limits_concurrency() -> None:
     """A free key has two; headers of what passes tell of the hour's requests, as promised."""
     async with (
-        deploy(SHIPPED_POLICY, store=store, flags=PATIENT) as deployment,
+        deploy(SHIPPED_POLICY) as deployment,
         held(deployment, "demo-free"),
     ):
         assert shown(await invoke(deployment, "demo-free")).limit == 100

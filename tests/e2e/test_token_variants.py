@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.architecture.source import ROOT
-from tests.e2e.support.counting import PATIENT, STORES, settles, store_of
+from tests.e2e.support.counting import BACKENDS, backend_of, settles
 from tests.e2e.support.deployment import Config, Deployment, deploy, patient_config
 from tests.e2e.support.edge import run_edge
 from tests.e2e.support.fleet import free_row
@@ -67,14 +67,14 @@ def by_model() -> Config:
     return config
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=BACKENDS)
 async def models(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
     """The variant and the policy beside it."""
     policy = {"domain": "agent-api", "subject": {"scheme": "bearer", "default_tier": "free"}}
     policy |= in_docs("Tokens by model: the policy.")
     text = json.dumps(policy)
-    with store_of(request.param) as store:
-        async with deploy(text, store=store, flags=PATIENT, config=by_model()) as deployment:
+    with backend_of(request.param) as backend:
+        async with backend.serves(text, by_model()) as deployment:
             yield deployment
             assert (await deployment.edge.outcomes()).keys() <= {"ok", "over_limit"}
 

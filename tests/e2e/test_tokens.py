@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.support.counting import (
+    BACKENDS,
     OK,
     OVER_LIMIT,
-    PATIENT,
-    STORES,
+    Backend,
+    backend_of,
     descriptor,
     left,
     say,
     settles,
-    store_of,
 )
-from tests.e2e.support.deployment import Deployment, deploy
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import bearer, denial, shown
 from tests.e2e.support.waiting import room_in_window, wait_for_instant
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from tests.e2e.support import raw_http
+    from tests.e2e.support.deployment import Deployment
 
 WINDOW = 6
 RICH = 1_000_000
@@ -62,17 +62,17 @@ INVOKE, STREAM, BATCH = (f"/v1/agents/a1/{name}" for name in ("invoke", "stream"
 TWO = b'{"inputs": ["x", "y"]}'
 
 
-@pytest.fixture(scope="module", params=STORES)
-def store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where counts are."""
-    with store_of(request.param) as url:
-        yield url
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Where counts are, and what carries calls."""
+    with backend_of(request.param) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-async def shared(store: str) -> AsyncIterator[Deployment]:
+async def shared(backend: Backend) -> AsyncIterator[Deployment]:
     """For tests that each use keys of their own; by Envoy's account every call was answered."""
-    async with deploy(POLICY, store=store, flags=PATIENT) as deployment:
+    async with backend.serves(POLICY) as deployment:
         yield deployment
         assert (await deployment.edge.outcomes()).keys() <= {"ok", "over_limit"}
 
@@ -109,9 +109,9 @@ async def test_a_key_whose_tokens_are_used_is_denied_until_the_window_turns(
     assert (await invoke(shared, "short")).status == 200
 
 
-async def test_the_promised_month_of_a_free_key(store: str) -> None:
+async def test_the_promised_month_of_a_free_key(backend: Backend) -> None:
     """100,000 tokens a month, as shipped: then 429 until the first of the next, in UTC."""
-    async with deploy(SHIPPED_POLICY, store=store, flags=PATIENT) as deployment:
+    async with backend.serves(SHIPPED_POLICY) as deployment:
         assert (await invoke(deployment, "demo-free", f"{INVOKE}?tokens=99999")).status == 200
         await settles(deployment.limiter, "tokens", "demo-free", 1)
         assert (await invoke(deployment, "demo-free")).status == 200, "one is left"

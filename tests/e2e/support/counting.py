@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc.aio
 
 from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
+from tests.e2e.support.deployment import deploy
 from tests.e2e.support.limiter import GONE_WITHIN, METHOD
 from tests.e2e.support.waiting import wait_until
 from tests.support.redis.server import single
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from tests.e2e.support.deployment import Config, Deployment
     from tests.e2e.support.limiter import Limiter
 
 STORES: Final = ("memory", "redis")
+BACKENDS: Final = ("memory-h2corn", "redis-pyvoy")
+"""Each store, and the transports that are served by default with and without pyvoy."""
 PATIENT: Final = ("--store-timeout", "5s")
 """These tests ask what is counted, not how fast: without it a busy machine's Redis would now and
 then be given up on, and a call be counted in the process."""
@@ -34,6 +39,30 @@ def store_of(kind: str) -> Iterator[str]:
         return
     with single("redis") as server:
         yield server.url
+
+
+class Backend(NamedTuple):
+    """What a limiter runs on."""
+
+    store: str
+    """For `--store`."""
+    transport: str
+
+    def serves(
+        self, policy: str | Path, config: Config | None = None
+    ) -> contextlib.AbstractAsyncContextManager[Deployment]:
+        """Run a limiter on it behind Envoy."""
+        return deploy(
+            policy, transport=self.transport, store=self.store, flags=PATIENT, config=config
+        )
+
+
+@contextlib.contextmanager
+def backend_of(name: str) -> Iterator[Backend]:
+    """Run what a limiter on one of `BACKENDS` needs."""
+    kind, _, transport = name.partition("-")
+    with store_of(kind) as store:
+        yield Backend(store, transport)
 
 
 def descriptor(*entries: str, hits: int | None = None, negative: bool = False) -> bytes:
