@@ -20,6 +20,7 @@ from ratelimitd.decision import (
 )
 from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
+from ratelimitd.policy.registry import ALWAYS, joint
 from ratelimitd.policy.spec import Family, OnStoreFailure
 from ratelimitd.stores.stacking import identity_of, stacked
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ratelimitd.model import Descriptor, Question, Standing
+    from ratelimitd.policy.registry import Known
     from ratelimitd.stores.ports import Taken
 
 _OF_A_LEASE = (Kind.RELEASE, Kind.RENEW)
@@ -75,15 +77,20 @@ class Call(NamedTuple):
     """Whether it gives leases back."""
     on_store_failure: OnStoreFailure
     """What becomes of it while the store cannot be asked."""
+    known: Known
+    """What of the registry it depends on: it is read anew once that is not current."""
 
 
 def compile_call(question: Question, matcher: Matcher | None, generation: object) -> Call:
-    """Read a question under the policy of its domain (None: unknown, everything is allowed)."""
+    """Read a question under the policy of its domain (None: unknown, everything is allowed).
+
+    Raises `ColdKeysError` where keys must be looked up before.
+    """
     if matcher is None:
         free = tuple(Part(()) for _ in question.descriptors)
         unlimited = (free, (), (), (), (), (UNKNOWN_DOMAIN,), "")
-        return Call(generation, (), *unlimited, *_does(()), OnStoreFailure.ALLOW)
-    readings = [matcher.read(descriptor) for descriptor in question.descriptors]
+        return Call(generation, (), *unlimited, *_does(()), OnStoreFailure.ALLOW, ALWAYS)
+    readings = matcher.read_all(question.descriptors)
     named = not all(reading.plan.keyless for reading in readings)
     pairs = zip(question.descriptors, readings, strict=True)
     refused = [_refused(*pair, named=named) for pair in pairs]
@@ -111,6 +118,7 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         refusal,
         *_does(ops),
         matcher.policy.on_store_failure,
+        joint(reading.plan.known for reading in readings),
     )
 
 
@@ -216,7 +224,7 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str, meter: str) -
 def settle(call: Call, taken: Taken, lease: str) -> Decision:
     """Read the results of a call's operations: statuses, and the limit that headers show."""
     now, passed, standings, _ = taken
-    _, ops, parts, _, listed, showable, families, _, refusal, _, _, _, _, _ = call
+    _, ops, parts, _, listed, showable, families, _, refusal, _, _, _, _, _, _ = call
     if not passed or refusal:
         return _denied(call, taken)
     shown: Standing | None = None

@@ -2,10 +2,15 @@
 
 Every docstring begins with *Expected* (the outside did it: a caller, an operator, a network) or
 *Unexpected* (we did it), and says who must act. `rpc/status.py` maps each to a gRPC status.
-This module imports nothing.
+This module imports nothing of ours.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class RateLimitdError(Exception):
@@ -48,6 +53,30 @@ class ReservationOverError(RateLimitdError):
 
 class RequestTooLargeError(RateLimitdError):
     """Expected: more than 64 descriptors, or more than 64 entries in one. The operator must act."""
+
+
+class AccountError(RateLimitdError):
+    """Expected: a change or a question about a key that its state does not allow."""
+
+
+class KeyNotFoundError(AccountError):
+    """Expected: nobody registered this key. Whoever administers keys must look which they meant."""
+
+
+class KeyExistsError(AccountError):
+    """Expected: the key is registered already, or stands in the policy file. Change it there."""
+
+
+class RecordChangedError(AccountError):
+    """Expected: somebody else changed the record meanwhile. Look at it again, then change it."""
+
+
+class ColdKeysError(RateLimitdError):
+    """Unexpected outside of the limiter, which looks these keys up and then decides."""
+
+    def __init__(self, message: str, subjects: Iterable[bytes] = ()) -> None:
+        super().__init__(message)
+        self.subjects = tuple(subjects)
 
 
 class SettingsError(RateLimitdError):

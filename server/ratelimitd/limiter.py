@@ -10,8 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ratelimitd.calls import Call, compile_call, leased, settle
-from ratelimitd.errors import InvalidRequestError, RequestTooLargeError, StoreError
-from ratelimitd.model import Kind
+from ratelimitd.errors import (
+    ColdKeysError,
+    InvalidRequestError,
+    RequestTooLargeError,
+    StoreError,
+)
+from ratelimitd.model import Kind, Subject
 from ratelimitd.policy.matcher import Matcher
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from ratelimitd.decision import Decision
     from ratelimitd.keys import Hasher
     from ratelimitd.model import Op, Question
+    from ratelimitd.policy.registry import Registry
     from ratelimitd.policy.spec import Policy
     from ratelimitd.stores.ports import Counters, Taken
 
@@ -58,7 +64,7 @@ class OnFailure(Protocol):
 class Limiter:
     """Decides calls by the policies of their domains."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ports
         self,
         policies: Iterable[Policy],
         counters: Counters,
@@ -68,14 +74,17 @@ class Limiter:
         on_event: Callable[[str, Question], None],
         new_id: Callable[[], bytes] = bytes,
         failure: OnFailure | None = None,
+        registry: Registry | None = None,
     ) -> None:
         """Serve `policies` from `counters`.
 
         `new_lease` makes unguessable lease ids; `on_event` is told of unknown domains and meters
         and of untrusted entries (the names in `calls`), each time they occur. `new_id` makes the
         ids of calls that report. Without `failure`, calls end in the store's errors, and what is
-        acquired for a caller who has gone is held until it ends.
+        acquired for a caller who has gone is held until it ends. Without `registry` only the
+        policies' own keys are known.
         """
+        self._registry = registry
         self._counters = counters
         self._hasher = hasher
         self._new_lease = new_lease
@@ -86,7 +95,10 @@ class Limiter:
 
     def matchers_of(self, policies: Iterable[Policy]) -> dict[str, Matcher]:
         """Return what reads descriptors under these policies, by domain; changes nothing."""
-        return {policy.domain: Matcher(policy, self._hasher) for policy in policies}
+        return {
+            policy.domain: Matcher(policy, self._hasher, registry=self._registry)
+            for policy in policies
+        }
 
     def use(self, matchers: dict[str, Matcher]) -> None:
         """Decide by these from now on. Counts stay: their identity is not the policy's."""
@@ -100,8 +112,12 @@ class Limiter:
         and `StoreError` where the policy says so.
         """
         call = question.plan
-        if not isinstance(call, Call) or call.generation is not self._generation:
-            call = self._read(question)
+        if (
+            not isinstance(call, Call)
+            or call.generation is not self._generation
+            or not call.known.current
+        ):
+            call = await self._compiled(question)
         for event in call.events:
             self._on_event(event, question)
         ops, lease, request_id = (call.ops, "", b"") if call.plain else self._prepare(call)
@@ -132,7 +148,8 @@ class Limiter:
 
     async def release(self, question: Question) -> bool:
         """Answer a call that gives a lease back; say whether it was held. Raises as `decide`."""
-        here = self._failure is not None and self._failure.release(self._read(question).ops)
+        call = await self._compiled(question)
+        here = self._failure is not None and self._failure.release(call.ops)
         decision = await self.decide(question)  # releases once more, which changes nothing
         return here or any(standing.before > standing.after for standing in decision.every)
 
@@ -156,6 +173,15 @@ class Limiter:
         lease = self._new_lease() if call.acquires else ""
         request_id = self._new_id() if call.reports else b""
         return leased(ops, lease) if lease else ops, lease, request_id
+
+    async def _compiled(self, question: Question) -> Call:
+        """Return what a question means; waits for keys only that are to be looked up first."""
+        while True:
+            try:
+                return self._read(question)
+            except ColdKeysError as cold:
+                assert self._registry is not None
+                await self._registry.fetch(map(Subject, cold.subjects))
 
     def _read(self, question: Question) -> Call:
         check(question)

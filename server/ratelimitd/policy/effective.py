@@ -10,9 +10,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ratelimitd.model import MAX_COUNT
 from ratelimitd.windows import Window
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from ratelimitd.model import Limit
     from ratelimitd.policy.spec import Policy, Record
 
@@ -24,11 +27,27 @@ def effective_limits(policy: Policy, record: Record) -> tuple[Limit, ...]:
     """Return the limits of a record, its tier's first, each in the file's order.
 
     The record's own limits replace all of the tier's limits of the meters that they name. Calendar
-    windows of both begin on the record's billing day.
+    windows of both begin on the record's billing day. A boost makes all of them larger.
     """
     own = on_billing_day(record.limits, record.billing_day)
     replaced = frozenset(limit.meter.name for limit in own)
-    return _rest(policy.tiers[record.tier].limits, replaced, record.billing_day) + own
+    both = _rest(policy.tiers[record.tier].limits, replaced, record.billing_day) + own
+    if record.factor == 1:
+        return both
+    return tuple(boosted(limit, record.factor) for limit in both)
+
+
+@lru_cache(_KEPT)
+def boosted(limit: Limit, factor: Fraction) -> Limit:
+    """Return a limit of so many times the amount, as far as its counting stays exact.
+
+    It counts on the same counters: an amount is no part of their identity.
+    """
+    amount, burst = (min(int(each * factor), MAX_COUNT) for each in (limit.amount, limit.burst))
+    try:
+        return replace(limit, amount=max(amount, limit.amount and 1), burst=burst)
+    except ValueError:
+        return limit
 
 
 def on_billing_day(limits: tuple[Limit, ...], day: int) -> tuple[Limit, ...]:

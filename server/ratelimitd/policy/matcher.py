@@ -8,10 +8,10 @@ counts.
 from __future__ import annotations
 
 import enum
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd import keys
+from ratelimitd.errors import ColdKeysError
 from ratelimitd.memo import Memo
 from ratelimitd.model import (
     OVERFLOW,
@@ -23,21 +23,21 @@ from ratelimitd.model import (
     Override,
     Subject,
 )
-from ratelimitd.policy.effective import effective_limits
+from ratelimitd.policy.callers import ADDRESS, Callers
 from ratelimitd.policy.glob import matches
-from ratelimitd.policy.spec import DEFAULT_METER, PATHS, Policy, Record, Verdict
+from ratelimitd.policy.registry import ALWAYS
+from ratelimitd.policy.spec import DEFAULT_METER, PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ratelimitd.keys import Hasher
+    from ratelimitd.policy.callers import Caller
+    from ratelimitd.policy.registry import Known, Registry
+    from ratelimitd.policy.spec import Policy
 
 PLANS = 32_768
 """Plans per generation of the cache; two generations, about 1 KiB each plan."""
-ADDRESS = "remote_address"
-"""The entry that tells callers without a key apart."""
-_SPACE = re.compile(r"[ \t]+")
-"""What may stand between a scheme and its key (RFC 9110's OWS)."""
 _SHORT = keys.LONGEST_VALUE // 4
 """Characters that can never be over `LONGEST_VALUE` bytes."""
 
@@ -69,6 +69,10 @@ class Plan(NamedTuple):
     """For REFUSED: what the caller is told."""
     keyless: bool = False
     """It names no subject: `missing` says what becomes of it."""
+    known: Known = ALWAYS
+    """What of the registry it depends on: it holds while that is current."""
+    cold: tuple[Subject, ...] = ()
+    """Keys to look up first; then this is no plan yet."""
 
 
 class Reading(NamedTuple):
@@ -83,25 +87,22 @@ class Reading(NamedTuple):
     """Entries ignored because their name is a record attribute's."""
 
 
-class Caller(NamedTuple):
-    """Who asks, as far as limits care."""
-
-    subject: Subject
-    limits: tuple[Limit, ...]
-    record: Record | None
-    refusal: str = ""
-    """Why this caller may not ask for anything; what has happened is counted all the same."""
-
-
 class Matcher:
     """One domain's policy, ready to read descriptors. Immutable but for its cache and counter."""
 
-    def __init__(self, policy: Policy, hasher: Hasher, plans: int = PLANS) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        hasher: Hasher,
+        plans: int = PLANS,
+        registry: Registry | None = None,
+    ) -> None:
         self.policy = policy
+        self.callers = Callers(policy, hasher, registry)
         self.examined = 0
         """Rules (limits and exemptions) examined so far."""
         self._hasher = hasher
-        names = sorted(_named(policy) - policy.attributes)
+        names = sorted(named_entries(policy) - policy.attributes)
         self._slots = {name: index for index, name in enumerate(names)}
         self._names = tuple(names)
         self._memo: Memo[tuple[Given, ...], Plan] = Memo(plans)
@@ -114,6 +115,14 @@ class Matcher:
     def forget(self) -> None:
         """Forget all plans, a little at a time."""
         self._memo.forget()
+
+    def read_all(self, descriptors: Iterable[Descriptor]) -> list[Reading]:
+        """Return what descriptors mean; raises `ColdKeysError` with all keys to look up first."""
+        readings = [self.read(descriptor) for descriptor in descriptors]
+        cold = {subject for reading in readings for subject in reading.plan.cold}
+        if cold:
+            raise ColdKeysError("keys have to be looked up first", cold)
+        return readings
 
     def read(self, descriptor: Descriptor) -> Reading:
         """Return what the descriptor means; of entries of one name, the first counts."""
@@ -137,10 +146,15 @@ class Matcher:
             values.append(descriptor.subject)
         key = self._bounded(values) if long else tuple(values)
         plan = self._memo.get(key) or self._memo.recall(key)
-        if plan is None:
-            plan = self._plan(values)
-            self._memo.put(key, plan)
+        if plan is None or not plan.known.current:
+            plan = self._planned(key, values)
         return Reading(plan, done, lease, untrusted)
+
+    def _planned(self, key: tuple[Given, ...], values: list[Given]) -> Plan:
+        plan = self._plan(values)
+        if not plan.cold:
+            self._memo.put(key, plan)
+        return plan
 
     def _bounded(self, values: list[Given]) -> tuple[Given, ...]:
         """Return the key of the cache where some value may be long: no memory for what is sent."""
@@ -156,21 +170,34 @@ class Matcher:
             for name, value in zip(self._names, given, strict=False)
             if isinstance(value, str)
         }
-        api_key = self._api_key(values)
+        api_key = self.callers.api_key(values)
         keyless = subject is None and not api_key
         values = {name: self._hasher.bounded_value(value) for name, value in values.items()}
         for conditions in self.policy.exempt:
             if self._applies(conditions, values):
                 return Plan(Fate.FREE, keyless=keyless)
-        caller = self._caller(api_key, values) if subject is None else self._known(subject)
+        caller = self.callers.of(subject, api_key, values.get(ADDRESS))
+        if caller.cold:
+            return Plan(Fate.FREE, keyless=keyless, cold=caller.cold)
         meter = self.policy.meters.get(values.get("meter", DEFAULT_METER))
-        if isinstance(caller, Plan):
-            return caller._replace(meter=meter, keyless=keyless)
+        plan = self._limited(caller, meter, override, values)
+        return plan._replace(keyless=keyless, known=caller.known)
+
+    def _limited(
+        self,
+        caller: Caller,
+        meter: Meter | None,
+        override: Override | None,
+        values: dict[str, str],
+    ) -> Plan:
+        """Return what binds a caller on a meter."""
+        if caller.is_free:
+            return Plan(Fate.FREE, meter)
         if meter is None:
             fate = Fate.REFUSED if caller.refusal else Fate.UNKNOWN_METER
-            return Plan(fate, refusal=caller.refusal, keyless=keyless)
+            return Plan(fate, refusal=caller.refusal)
         limits = caller.limits
-        if override is not None and meter.kind is not MeterKind.LEASE:
+        if override is not None and meter.kind is not MeterKind.LEASE and not caller.is_nobody:
             limits = (overriding(override, meter),)
         if caller.record is not None:
             values.update(caller.record.attributes)
@@ -181,47 +208,17 @@ class Matcher:
         )
         if caller.refusal:
             return Plan(Fate.REFUSED, meter, bound, caller.refusal)
-        fate = Fate.LIMITED if bound else Fate.FREE
-        return Plan(fate, meter, bound, keyless=keyless)
+        return Plan(Fate.LIMITED if bound else Fate.FREE, meter, bound)
 
-    def _api_key(self, values: dict[str, str]) -> str:
-        """Return the key that the subject's entry holds, without its scheme; empty if none.
-
-        With a scheme, KEY and SCHEME KEY are all that holds one. An API that takes the second word
-        of anything would honour a key in what is longer, and the rest could be invented at will.
-        """
-        rule = self.policy.subject
-        value = values.get(rule.entry, "")
-        if not rule.scheme:
-            return value
-        first, *rest = _SPACE.split(value.strip(" \t"))
-        if first.lower() == rule.scheme:
-            return rest[0] if len(rest) == 1 else ""
-        return "" if rest else first
-
-    def _caller(self, api_key: str, values: dict[str, str]) -> Caller | Plan:
-        if not api_key:
-            missing = self.policy.subject.missing
-            return self._by(missing, self._hasher.address(values.get(ADDRESS)), "missing")
-        return self._known(self._hasher.key(api_key), *self._hasher.older(api_key))
-
-    def _known(self, subject: Subject, *older: Subject) -> Caller | Plan:
-        """Return the caller of a key's hash; the hash may be an older secret's."""
-        policy = self.policy
-        found = map(policy.records.get, (subject, *older))
-        record = next(filter(None, found), None)
-        if record is None:
-            return self._by(policy.subject.default_tier, subject, "not registered")
-        refusal = f"API key is {record.refusal}" if record.refusal else ""
-        return Caller(record.subject, effective_limits(policy, record), record, refusal)
-
-    def _by(self, verdict: str | Verdict, subject: Subject, why: str) -> Caller | Plan:
-        """Return a caller without a record: limited by a tier, free, or refused."""
-        if verdict is Verdict.ALLOW:
-            return Plan(Fate.FREE)
-        if verdict is Verdict.DENY:
-            return Plan(Fate.REFUSED, refusal=f"API key is {why}")
-        return Caller(subject, self.policy.tiers[verdict].limits, None)
+    def counted(self, caller: Caller) -> list[tuple[Limit, Counter]]:
+        """Return the limits of a caller whose counters its key and its record name alone."""
+        values = dict(caller.record.attributes) if caller.record is not None else {}
+        own = {"subject", *self.policy.attributes}
+        return [
+            (limit, self._counter(limit, caller, values))
+            for limit in caller.limits
+            if own.issuperset(limit.per)
+        ]
 
     def _applies(self, conditions: tuple[tuple[str, str], ...], values: dict[str, str]) -> bool:
         self.examined += 1
@@ -269,7 +266,7 @@ def overriding(override: Override, meter: Meter) -> Limit:
     return Limit(name=name, meter=meter, amount=override.amount, window=override.window)
 
 
-def _named(policy: Policy) -> set[str]:
+def named_entries(policy: Policy) -> set[str]:
     """Return the names of all entries that some rule reads."""
     names = {policy.subject.entry, "meter"}
     if isinstance(policy.subject.missing, str):

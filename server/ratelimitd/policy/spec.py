@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -88,8 +89,8 @@ class Record:
     """Calendar windows of this key begin on this day of the month."""
     refusal: str = ""
     """Why the key is refused whatever it asks (revoked, expired); empty for a good key."""
-    version: int = 0
-    """Changes whenever the record does."""
+    factor: Fraction = Fraction(1)
+    """What all its limits are multiplied by for a while (a boost); rounded down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

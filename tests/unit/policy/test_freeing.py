@@ -71,6 +71,7 @@ class _Bare:
     """As much of a limiter as making matchers takes."""
 
     _hasher = HASHER
+    _registry = None
 
 
 async def test_a_reload_frees_the_policy_before(tmp_path: Path) -> None:

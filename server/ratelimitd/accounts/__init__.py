@@ -1,0 +1,1 @@
+"""What is known of keys, beyond the policy file: records, usage, alerts."""
