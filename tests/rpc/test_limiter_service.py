@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,15 @@ import pytest
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2 as pb
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from tests.rpc.support.calls import Client, one
-from tests.rpc.support.limiter_service import SERVICE, Service, asks, failing
+from tests.rpc.support.limiter_service import SERVICE, Service, amounts, asks, failing
 from tests.rpc.support.serving import NOON, prepare, running
+from tests.rpc.test_listeners import get
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from ratelimitd import app
-    from ratelimitd.clock import ManualClock
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -230,61 +231,26 @@ async def test_it_is_served_where_envoys_service_is(client: Client, tmp_path: Pa
     assert await check(b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode()) == b"\x08\x01"
 
 
-LEASED = "concurrent"
-
-
-async def test_a_lease_is_held_until_it_is_released(limiter: Service, clock: ManualClock) -> None:
-    """Two at a time and no third; the lease says how long it lasts, and is given back once."""
-    first = (await limiter.decide("a", "requests", LEASED)).lease
-    await limiter.decide("a", LEASED)
-    assert first.id
-    assert first.lasts.ToSeconds() == 900
-    assert first.expires_at.ToMicroseconds() == clock.now + 900_000_000
-    denied = await limiter.decide("a", LEASED)
-    assert not denied.decision.allowed
-    assert denied.decision.retry_after.seconds == 1
-    assert await limiter.release("a", first.id)
-    assert not await limiter.release("a", first.id)
-    assert (await limiter.decide("a", LEASED)).decision.allowed
-
-
-async def test_what_is_forged_foreign_or_expired_changes_nothing(
-    limiter: Service, clock: ManualClock
+async def test_an_api_key_is_in_nothing_that_leaves_the_limiter(
+    service: app.Service, limiter: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only the subject that acquired a lease gives it back or keeps it."""
-    held = (await limiter.decide("a", LEASED)).lease.id
-    for whose, which in (("b", held), ("a", "forged"), ("a", held + "x")):
-        assert not await limiter.release(whose, which)
-        assert not (await limiter.renew(whose, which)).renewed
-    assert await limiter.used("a", LEASED) == {"concurrent": 1}
-    clock.advance(900_000_000)
-    assert not await limiter.release("a", held)
-    assert not (await limiter.renew("a", held)).renewed
-
-
-async def test_a_renewal_begins_the_time_anew(limiter: Service, clock: ManualClock) -> None:
-    """Held past its first end, and not past its second."""
-    held = (await limiter.decide("a", LEASED)).lease.id
-    clock.advance(600_000_000)
-    renewed = await limiter.renew("a", held)
-    assert renewed.renewed
-    assert renewed.lease.expires_at.ToMicroseconds() == clock.now + 900_000_000
-    clock.advance(899_000_000)
-    assert await limiter.used("a", LEASED) == {"concurrent": 1}
-    clock.advance(1_000_000)
-    assert await limiter.used("a", LEASED) == {"concurrent": 0}
-
-
-async def test_a_lease_is_named(limiter: Service) -> None:
-    """No id, or one that no lease can have, is a mistake."""
-    for wrong in ("", "x" * 257):
-        assert (await failing(limiter.release("a", wrong))).fields == ("lease_id",)
-        assert (await failing(limiter.renew("a", wrong))).fields == ("lease_id",)
-
-
-async def test_a_lease_that_envoy_acquired_is_the_same(limiter: Service, client: Client) -> None:
-    """One set of leases, whoever asked for them."""
-    answer = await client.ask(one("api_key=a", "meter=concurrent"))
-    held = answer.dynamic_metadata.fields["lease"].string_value
-    assert (await limiter.renew("a", held)).renewed
-    assert await limiter.release("a", held)
+    """Not in answers, errors, tickets, logs or metrics; nor is anything that it is part of."""
+    caplog.set_level(0)
+    key = "sk-very-secret"
+    told = [await limiter.decide(key, "requests", "concurrent"), await limiter.decide(key)]
+    asked = pb.ReserveRequest(domain="test", api_key=key, estimates=amounts(tokens=5))
+    ticket = (await limiter.stub.Reserve(asked)).reservation.id
+    settled = pb.SettleRequest(reservation_id=ticket, actual=amounts(tokens=7))
+    told.append(await limiter.stub.Settle(settled))
+    wrong = [
+        await failing(limiter.decide(key, "tokenz", entries={"meter": key})),
+        await failing(limiter.release(key, key * 20)),
+        await failing(limiter.stub.Settle(pb.SettleRequest(reservation_id=key))),
+    ]
+    await failing(limiter.send("Decide", b"\x12\xff" + key.encode()))
+    status, metrics = await get(service.addresses["admin"][0], "/metrics")
+    assert status == 200
+    assert 'ratelimitd_reservations_total{outcome="settled"} 1.0' in metrics
+    opened = base64.urlsafe_b64decode(ticket + "=" * (-len(ticket) % 4))
+    places = [str(told), str(wrong), metrics, caplog.text, opened.decode("latin-1")]
+    assert [place for place in places if key in place or key.encode().hex() in place] == []
