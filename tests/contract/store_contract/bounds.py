@@ -140,6 +140,26 @@ async def an_invented_refund_takes_no_room(bench: Bench) -> None:
         assert (await other.one(peek(limit, who="second", bounded=True))).before == 0
 
 
+async def what_was_told_once_is_not_told_again_to_the_shared_counter(bench: Bench) -> None:
+    """Though its own counter has gone by then, and newcomers find no place."""
+    for limit in WINDOWED:
+        other = await bench.fresh(room=1)
+        call = (report(limit, 3, who="mine", bounded=True),)
+        assert not (await other.counters.take(call, b"once", 40 * HOUR)).repeated
+        for _ in range(3):
+            other.clock.advance(3 * HOUR)
+            await other.take(charge(limit))
+        await other.take(charge(limit, who="filler", bounded=True))
+        taken = await other.counters.take(call, b"once", 40 * HOUR)
+        assert (taken.repeated, taken.standings[0].after) == (True, 0)
+        assert (await other.one(peek(limit, who="new", bounded=True))).before == 0
+        shared = (report(limit, 2, who="yours", bounded=True),)
+        for repeated in (False, True):
+            taken = await other.counters.take(shared, b"other", 40 * HOUR)
+            assert (taken.repeated, taken.standings[0].after) == (repeated, 2)
+        assert (await other.one(peek(limit, who="new", bounded=True))).before == 2
+
+
 async def there_is_room_again_when_counters_have_gone(bench: Bench) -> None:
     """Counters disappear by themselves; at the latest after two windows or lifetimes."""
     for limit in WINDOWED:
@@ -256,6 +276,7 @@ CHECKS = (
     registered_counters_take_no_room,
     looking_takes_no_room,
     an_invented_refund_takes_no_room,
+    what_was_told_once_is_not_told_again_to_the_shared_counter,
     there_is_room_again_when_counters_have_gone,
     room_is_bounded_while_counters_stay_alive,
     leases_of_newcomers_share_one_counter,

@@ -27,8 +27,12 @@ local function put_crowded(width)
   for _ = 1, width do put(-1) end
 end
 
+-- Whether a call of that id came before: ONCE or PARTLY. The latter found no place for something that it told, which
+-- a decision of its own has then counted elsewhere, or not yet; that one has an id too.
+local ONCE, PARTLY = '1', '2'
 local function seen_before(id_key, lifetime)
-  return not call('SET', id_key, '1', 'NX', 'PX', lifetime)
+  if call('SET', id_key, ONCE, 'NX', 'PX', lifetime) then return false end
+  return call('GET', id_key)
 end
 
 local algorithm_widths_told = {2, 4, 4, 5}
@@ -41,7 +45,10 @@ local function operate(algorithm, kind, flags, done, key, hits, prior, amount, x
     local before = taken
     local a, b, c, d, e = algorithms[algorithm].tell(key, kind, hits, amount, x, y, z, bounded, second, id)
     taken = before
-    if a == NO_PLACE then
+    if a == NO_PLACE and done == ONCE then
+      a, b, c, d = 0, 0, 0, 0
+      if algorithm == 1 then c, d = nil, nil end
+    elseif a == NO_PLACE then
       put_crowded(algorithm_widths_told[algorithm])
       return false, true
     end
@@ -111,15 +118,17 @@ local function decide()
   if now < from or now >= till then return STALE end
   mine = adds_up == 1 and {} or nil
   later = nil
-  local done = false
+  local done, id_key = false, nil
   if remembered > 0 then
-    done = seen_before(KEYS[key], remembered)
+    id_key = KEYS[key]
+    done = seen_before(id_key, remembered)
     if done then repeated = REPEATED end
     key = key + 1
   end
   local passed, crowded = operate_all(blob, ops, key, argument, done)
   if crowded or not passed then
     for index = taken, 1, -1 do give_back(index) end
+    if crowded and id_key and not done then call('SET', id_key, PARTLY, 'KEEPTTL') end
     return crowded and CROWDED or DENIED
   end
   if later then
