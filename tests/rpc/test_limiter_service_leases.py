@@ -1,4 +1,4 @@
-"""Leases through LimiterService on each transport: held, renewed, released, and only by their own."""
+"""Leases through LimiterService on each transport: held, renewed, released by their own caller."""
 
 from __future__ import annotations
 
