@@ -1,0 +1,163 @@
+"""Records in Redis, shared by a fleet. Keys of a prefix of their own, without a lifetime.
+
+    rlk1:{keys}:records   hash: subject to version and record
+    rlk1:{keys}:versions  sorted set: subject by the version of its last change, which is the feed
+    rlk1:{keys}:index     sorted set: subjects in their order, for pages
+    rlk1:{keys}:version   the last version
+    rlk1:{keys}:origin    which registry this is
+
+They share a slot, so that a change is one atomic script. Servers that would evict them are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import hiredis
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+
+from ratelimitd.accounts.record import dumps, loads
+from ratelimitd.accounts.records import MOST_CHANGES, Changes, Mark, Page
+from ratelimitd.errors import SettingsError, StoreError, StoreUnavailableError
+from ratelimitd.model import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ratelimitd.accounts.record import Record
+    from ratelimitd.stores.redis.servers import Servers
+
+PREFIX: Final = "rlk1:{keys}:"
+"""Begins every key of records."""
+SILENCE: Final = 1.0
+"""Seconds that Redis may be silent before a command has failed."""
+_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN = (
+    PREFIX + name for name in ("records", "versions", "index", "version", "origin")
+)
+_PUT = (files("ratelimitd.accounts") / "lua" / "put.lua").read_text()
+_AT_ONCE = 100  # commands under way: reads of decisions wait behind them
+_SLOT = key_slot(PREFIX.encode())
+
+
+class RedisRecords:
+    """See `records.Records`."""
+
+    is_lasting = True
+
+    def __init__(self, servers: Servers) -> None:
+        """Keep records on `servers`, which are this registry's own connections."""
+        self._servers = servers
+
+    async def start(self) -> None:
+        """See `Records.start`."""
+        await self._servers.start()
+        for node in self._servers.nodes:
+            policy = _eviction(await _answer(node, ("INFO", "memory")))
+            if policy.startswith("allkeys"):
+                msg = (
+                    f"--registry: this Redis evicts keys when memory is out ({policy}), and with "
+                    "them the records of API keys; set maxmemory-policy to noeviction or to "
+                    "volatile-ttl, or name another registry"
+                )
+                raise SettingsError(msg)
+
+    async def close(self) -> None:
+        """See `Records.close`."""
+        await self._servers.close()
+
+    async def get(self, subjects: Sequence[Subject]) -> list[Record | None]:
+        """See `Records.get`."""
+        if not subjects:
+            return []
+        bodies = await self._ask("HMGET", _BODIES, *subjects)
+        pairs = zip(subjects, bodies, strict=True)
+        return [None if body is None else _loaded(subject, body) for subject, body in pairs]
+
+    async def put(self, records: Sequence[Record]) -> list[int]:
+        """See `Records.put`."""
+        told: list[int] = []
+        for first in range(0, len(records), _AT_ONCE):
+            told += await asyncio.gather(*map(self._put, records[first : first + _AT_ONCE]))
+        return told
+
+    async def _put(self, record: Record) -> int:
+        names = (_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN)
+        values = (record.subject, str(record.version), dumps(record), secrets.token_hex(8))
+        version: int = await self._ask("EVAL", _PUT, "5", *names, *values)
+        return version
+
+    async def page(self, after: bytes, most: int, tier: str = "") -> Page:
+        """See `Records.page`."""
+        first = b"(" + after if after else b"-"
+        subjects = await self._ask("ZRANGEBYLEX", _INDEX, first, b"+", "LIMIT", "0", str(most))
+        found = filter(None, await self.get(subjects))
+        wanted = [record for record in found if not tier or record.tier == tier]
+        return Page(wanted, subjects[-1] if len(subjects) == most else b"")
+
+    async def watch(self, mark: Mark) -> Changes:
+        """See `Records.watch`.
+
+        A connection that was made anew may lead to a server that lacks the last changes, whose
+        versions will be given again: then anything may have changed.
+        """
+        connections = sum(node.connects for node in self._servers.nodes)
+        name = await self._ask("GET", _ORIGIN)
+        origin = b"%d:%b" % (connections, name or b"")
+        if origin != mark.origin:
+            latest = await self._ask("GET", _VERSION)
+            return Changes(Mark(int(latest or 0), origin), (), lost=True)
+        since = f"({mark.version}"
+        limit = ("WITHSCORES", "LIMIT", "0", str(MOST_CHANGES))
+        told = await self._ask("ZRANGEBYSCORE", _VERSIONS, since, "+inf", *limit)
+        if not told:
+            return Changes(mark, ())
+        return Changes(Mark(int(told[-1]), origin), list(map(Subject, told[::2])))
+
+    async def _ask(self, *command: str | bytes) -> Any:  # noqa: ANN401 - whatever Redis says
+        """Return what the registry's server replies. Raises `StoreError`."""
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._servers.send(_SLOT, _packed(command), lambda reply: _settle(future, reply))
+        return _checked(await future)
+
+
+async def _answer(node: Any, command: tuple[str, ...]) -> object:  # noqa: ANN401 - a `Link`
+    """Return what one server replies; None where it may not be asked that."""
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    node.send(_packed(command), lambda reply: _settle(future, reply))
+    reply = await future
+    return None if isinstance(reply, RedisError) else _checked(reply)
+
+
+def _packed(command: tuple[str | bytes, ...]) -> bytes:
+    words: Any = command  # the stub knows tuples of one element only
+    return hiredis.pack_command(words)  # type: ignore[no-any-return]
+
+
+def _settle(future: asyncio.Future[object], reply: object) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def _checked(reply: object) -> object:
+    if isinstance(reply, StoreError):
+        raise reply
+    if isinstance(reply, RedisError):
+        msg = f"the registry's Redis refuses: {reply}"
+        raise StoreUnavailableError(msg) from reply
+    return reply
+
+
+def _loaded(subject: bytes, body: bytes) -> Record:
+    version, _, text = body.partition(b" ")
+    return loads(subject, int(version), text)
+
+
+def _eviction(info: object) -> str:
+    """Return the eviction policy that INFO tells; empty where it tells none."""
+    text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)
+    lines = (line.partition(":") for line in text.splitlines())
+    return next((said.strip() for name, _, said in lines if name == "maxmemory_policy"), "")
