@@ -92,6 +92,8 @@ class Failure:
         Raises `error` where the policy leaves the call to whoever asks and a limit could deny it.
         """
         mode = call.on_store_failure
+        # Where it was raised is of no use any more, and frames that know their error are cycles.
+        error.__traceback__ = None
         self._counts[FAILURES, mode.value] += 1
         self._note(error, ops)
         self._queue(ops, request_id, sent=not isinstance(error, StoreNotAskedError))
@@ -102,7 +104,10 @@ class Failure:
             taken = await self._standby.take(leased(ops, lease) if lease else ops)
             return settle(call, taken, lease)._replace(counted=False)
         if mode is _ERROR and call.judged and not call.refusal:
-            raise error
+            try:
+                raise error
+            finally:
+                del error
         return settle_unasked(call, allowed=mode is _ALLOW)
 
     def abandon(self, ops: Sequence[Op], request_id: bytes) -> None:

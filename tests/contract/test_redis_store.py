@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ratelimitd.errors import StoreTimeoutError
+from ratelimitd.errors import StoreError, StoreTimeoutError
 from ratelimitd.model import Kind, Limit, Op
 from ratelimitd.stores.ports import ID_LIFETIME
 from ratelimitd.stores.redis.opening import open_redis
@@ -267,3 +268,27 @@ async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
     finally:
         with any_server.client() as client:
             client.execute_command("ACL", "DELUSER", "ratelimitd")
+
+
+async def test_calls_that_are_not_asked_leave_no_cycles(own_redis: Server) -> None:
+    """With an open breaker each call raises: what that leaves behind needs no collector.
+
+    The collector stops everybody, and thousands of calls a second fail in an outage.
+    """
+    call = (charge(fixed(10**6, MONTHLY)),)
+    async with processes(own_redis.url, 1, silence=0.05) as (store,):
+        await take_once(store, call)
+        own_redis.pause()
+        with pytest.raises(StoreTimeoutError):
+            await store.take(call)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(1000):
+                with contextlib.suppress(StoreError):
+                    await store.take(call)
+            assert store.figures()["store_breaker_refused_total"] >= 1000
+            assert gc.collect() < 500
+        finally:
+            gc.enable()
+            own_redis.resume()

@@ -1,5 +1,7 @@
 """`on_store_failure`: what each mode answers to each kind of call, and what is made good later."""
 
+import gc
+
 import pytest
 
 from ratelimitd import render
@@ -182,4 +184,21 @@ async def test_an_unknown_key_that_is_denied_needs_no_store() -> None:
     outage = Outage(closed, ALLOW)
     outage.store.way = Way.LOST
     assert await answer(outage, describe("api_key=nobody")) == "denied"
+    await outage.failure.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_failure_leaves_no_cycle(mode: OnStoreFailure) -> None:
+    """Thousands come in a second of an outage, and the collector would stop everybody."""
+    outage = Outage(agent_api(), mode)
+    outage.store.way = Way.REFUSED
+    await answer(outage, CHARGE)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(200):
+            await answer(outage, CHARGE)
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
     await outage.failure.close()

@@ -88,7 +88,12 @@ class Fleet:
             node = self._nodes[name] = _Node(name, self._monotonic_ns)
         refusal = node.breaker.refusal()
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                # The error knows this frame by its traceback: knowing it here makes a cycle, and of
+                # thousands a second the collector would stop everybody.
+                del refusal
         batcher = node.batchers.get(slot)
         if batcher is None:
             batcher = node.batchers[slot] = self._batcher(node, slot)
