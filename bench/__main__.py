@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench import in_process, load, machine, memory_per_subject, servers, shared
+from bench import in_process, load, machine, memory_per_subject, meters, servers, shared
 
 if TYPE_CHECKING:
     from bench.load import Cost
@@ -85,6 +85,7 @@ def main() -> None:
     )
     console.print(table(rounds(options.calls, options.rounds)))
     shared.main(options.calls, options.rounds)
+    meters.main(times=options.rounds)
     cost = in_process.measure()
     console.print(
         f"in process, bytes in to bytes out: {cost.decision:.2f} µs, "

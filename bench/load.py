@@ -47,4 +47,5 @@ def measure(server: Running, calls: int) -> Cost:
 
 def drive(target: str, calls: int) -> list[int]:
     """Return the latencies of that many calls, microseconds."""
-    return raw.drive(target, request.PATH, request.frame(), calls, CONNECTIONS, STREAMS)
+    bodies = [request.frame()] * calls
+    return raw.drive(target, request.PATH, bodies, CONNECTIONS, STREAMS).latencies

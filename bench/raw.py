@@ -1,20 +1,25 @@
 """Load by HTTP/2 frames made beforehand: a generator that costs a fraction of what it measures.
 
 A gRPC client in Python takes several times the CPU of a decision, so that on a machine of few cores
-the client would be what is measured. Here a call is one `sendall` of bytes that exist already, and
+the client would be what is measured. Here a call is a part of one `send` of bytes that exist already, and
 an answer is three frame heads; what they say is not read (`bench.request.verify` asks before and
-after with a real client). A reset stream, a GOAWAY, or an answer without a message is an error.
+after with a real client), but can be kept. A reset stream, a GOAWAY, or an answer without a message is an error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import selectors
 import socket
 import struct
 import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import hpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
@@ -34,8 +39,11 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 class Connection:
     """One connection with a bounded number of calls under way."""
 
-    def __init__(self, target: str, path: str, body: bytes) -> None:
-        """Connect to HOST:PORT, and say that answers need not wait for window updates."""
+    def __init__(self, target: str, path: str, *, keep: bool) -> None:
+        """Connect to HOST:PORT, and say that answers need not wait for window updates.
+
+        `keep`: also keep the answers' messages.
+        """
         host, _, port = target.rpartition(":")
         self.sock = socket.create_connection((host, int(port)), timeout=10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,7 +57,7 @@ class Connection:
         encoder = hpack.Encoder()
         encoder.header_table_size = 0
         self._headers = bytes(encoder.encode(headers))
-        self._body = body
+        self._keep = keep
         self._stream = -1
         self._began: dict[int, int] = {}
         self._answered: set[int] = set()
@@ -57,16 +65,18 @@ class Connection:
         self._taken = 0
         self.latencies: list[int] = []
         """Microseconds of each call that was answered."""
+        self.answers: list[bytes] = []
+        """Their messages, each with gRPC's prefix, in any order."""
 
-    def begin(self, calls: int) -> None:
-        """Send that many calls."""
+    def begin(self, bodies: Iterable[bytes]) -> None:
+        """Send a call for each body."""
         now = time.perf_counter_ns()
         parts = [self._unsent]
-        for _ in range(calls):
+        for body in bodies:
             self._stream += 2
             self._began[self._stream] = now
             parts.append(_frame(_HEADERS, 4, self._stream, self._headers))
-            parts.append(_frame(_DATA, _END_STREAM, self._stream, self._body))
+            parts.append(_frame(_DATA, _END_STREAM, self._stream, body))
         self._flush(b"".join(parts))
 
     def _flush(self, unsent: bytes) -> None:
@@ -91,6 +101,8 @@ class Connection:
             if kind == _DATA:
                 self._answered.add(stream)
                 self._taken += end - at
+                if self._keep and end - at > _HEAD.size:
+                    self.answers.append(data[at + _HEAD.size : end])
             elif kind != _HEADERS:
                 self._control(kind, flags, data[at + _HEAD.size : end])
             if flags & _END_STREAM and kind <= _HEADERS:
@@ -113,32 +125,43 @@ class Connection:
             self._taken = 0
 
 
+class Driven(NamedTuple):
+    """What came of a load."""
+
+    latencies: list[int]
+    """Microseconds of each call."""
+    answers: list[bytes]
+    """The messages, each with gRPC's prefix, in any order; empty where they were not kept."""
+
+
 def drive(
-    target: str, path: str, body: bytes, calls: int, connections: int, streams: int
-) -> list[int]:
-    """Make `calls` calls, `streams` at once on each connection; return their microseconds."""
+    target: str,
+    path: str,
+    bodies: Sequence[bytes],
+    connections: int,
+    streams: int,
+    *,
+    keep: bool = False,
+) -> Driven:
+    """Make a call of each body, `streams` at once on each connection."""
+    left = iter(bodies)
     with selectors.DefaultSelector() as selector:
-        every = [Connection(target, path, body) for _ in range(connections)]
-        left = calls
+        every = [Connection(target, path, keep=keep) for _ in range(connections)]
         try:
             for each in every:
                 selector.register(each.sock, selectors.EVENT_READ, each)
-                first = min(streams, left)
-                left -= first
-                each.begin(first)
+                each.begin(itertools.islice(left, streams))
             answered, until = 0, time.monotonic() + SECONDS
-            while answered < calls:
+            while answered < len(bodies):
                 if time.monotonic() > until:
-                    msg = f"only {answered} of {calls} calls were answered"
+                    msg = f"only {answered} of {len(bodies)} calls were answered"
                     raise RuntimeError(msg)
                 for key, _ in selector.select(timeout=1):
                     done = key.data.read()
                     answered += done
-                    more = min(done, left)
-                    left -= more
-                    if more:
-                        key.data.begin(more)
+                    key.data.begin(itertools.islice(left, done))
         finally:
             for each in every:
                 each.sock.close()
-        return [microseconds for each in every for microseconds in each.latencies]
+    latencies = [microseconds for each in every for microseconds in each.latencies]
+    return Driven(latencies, [answer for each in every for answer in each.answers])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 YARDSTICK = "grpc.aio by hand, EVALSHA a call (frozen)"
 UNBATCHED = "h2corn, one decision a batch"
+PATIENT = ("--store-timeout", "2s")
+"""As long as the naive way waits or longer, so that a machine that is busy measures no outage."""
 
 
 class Round(NamedTuple):
@@ -44,14 +46,12 @@ class Round(NamedTuple):
 
 def commands(url: str) -> dict[str, list[str]]:
     """Return what is compared, each by the command that counts on `url`."""
-    # As patient as the naive way, so that a machine that is busy measures no outage.
-    patient = ("--store-timeout", "2s")
-    unbatched = [*servers.ratelimitd("h2corn", url), *patient]
+    unbatched = [*servers.ratelimitd("h2corn", url), *PATIENT]
     unbatched[2] = "bench.unbatched"
     return {
         YARDSTICK: [sys.executable, "-m", "bench.naive_redis", str(servers.free_port()), url],
-        "h2corn": [*servers.ratelimitd("h2corn", url), *patient],
-        "pyvoy": [*servers.ratelimitd("pyvoy", url), *patient],
+        "h2corn": [*servers.ratelimitd("h2corn", url), *PATIENT],
+        "pyvoy": [*servers.ratelimitd("pyvoy", url), *PATIENT],
         UNBATCHED: unbatched,
     }
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import raw
-from tests.rpc.support.calls import METHOD, one
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from tests.rpc.support.calls import METHOD, OK, OVER_LIMIT, one
 from tests.rpc.support.serving import policy, running
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ async def test_every_call_is_made_and_timed(transport: str, tmp_path: Path) -> N
     """The limiter counts as many decisions as the generator has latencies."""
     async with running(transport, tmp_path, LIMITS) as service:
         target = service.addresses["grpc"][0]
-        latencies = await asyncio.to_thread(raw.drive, target, METHOD, frame(), CALLS, 2, 20)
+        driven = await asyncio.to_thread(
+            raw.drive, target, METHOD, [frame()] * CALLS, 2, 20, keep=True
+        )
         counts = service.telemetry.counts
         assert (counts["decisions", "allowed"], counts["decisions", "denied"]) == (250, 50)
-    assert len(latencies) == CALLS
-    assert all(0 < each < raw.SECONDS * 1e6 for each in latencies)
+    assert len(driven.latencies) == CALLS
+    assert all(0 < each < raw.SECONDS * 1e6 for each in driven.latencies)
+    codes = [RateLimitResponse.FromString(each[5:]).overall_code for each in driven.answers]
+    assert (codes.count(OK), codes.count(OVER_LIMIT)) == (250, 50)
 
 
 async def test_answers_without_a_message_are_no_decisions(transport: str, tmp_path: Path) -> None:
@@ -40,4 +45,4 @@ async def test_answers_without_a_message_are_no_decisions(transport: str, tmp_pa
     async with running(transport, tmp_path, LIMITS) as service:
         target = service.addresses["grpc"][0]
         with pytest.raises(KeyError):
-            await asyncio.to_thread(raw.drive, target, f"{METHOD}Not", frame(), 10, 1, 5)
+            await asyncio.to_thread(raw.drive, target, f"{METHOD}Not", [frame()] * 10, 1, 5)

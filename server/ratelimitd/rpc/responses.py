@@ -51,21 +51,21 @@ class Responses:
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
-        # windows differ only in what remains. Other resets (token buckets) are built from nothing.
-        key: list[object] = [now // _SECOND, families, *[standing[0] for standing in listed]]
-        exact = not lease
+        # windows differ only in what remains, and in the lease. Other resets (leases, token buckets)
+        # are told in seconds, but for that of the headers: such answers are built from nothing.
+        if shown is not None and shown[5] % _SECOND:
+            return _whole(decision)
+        key: list[object] = [now // _SECOND, families, not lease]
+        key += [standing[0] for standing in listed]
         for standing in (shown, *[status[1] for status in statuses]):
             if standing is None:
                 key.append(None)
             else:
                 reset_at = standing[5]
-                key += (standing[0], reset_at)
                 if reset_at % _SECOND:
-                    exact = False
-        if not exact:
-            return _whole(decision)
-        identity = tuple(key)
-        return _with_remaining(self._copy(identity, decision), decision)
+                    reset_at = -render.seconds_until(reset_at, now)  # below 0: no instant
+                key += (standing[0], reset_at)
+        return _with_remaining(self._copy(tuple(key), decision), decision)
 
     def _denial(self, decision: Decision) -> RateLimitResponse:
         """Return a denial: within a second, alike ones are the same message to the last byte.
@@ -101,7 +101,7 @@ class Responses:
 
 def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimitResponse:
     """Return an answer with what now remains."""
-    _, _, statuses, shown, listed, families, _, _, _, _, _ = decision
+    _, _, statuses, shown, listed, families, _, lease, _, _, _ = decision
     messages = response.statuses
     for index, (_, standing) in enumerate(statuses):
         if standing is not None:
@@ -113,6 +113,8 @@ def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimi
             headers[1].value = str(shown.remaining)
         if listed:
             headers[-1].value = render.ietf_state(decision)
+    if lease:
+        response.dynamic_metadata.fields["lease"].string_value = lease
     return response
 
 
