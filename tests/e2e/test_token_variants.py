@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gzip
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,13 @@ import yaml
 
 from tests.architecture.source import ROOT
 from tests.e2e.support.counting import BACKENDS, backend_of, settles
-from tests.e2e.support.deployment import Config, Deployment, deploy, patient_config
+from tests.e2e.support.deployment import (
+    Config,
+    Deployment,
+    add_filter_before,
+    deploy,
+    patient_config,
+)
 from tests.e2e.support.edge import run_edge
 from tests.e2e.support.fleet import free_row
 from tests.e2e.support.limiter import run_limiter
@@ -156,6 +163,33 @@ async def test_a_limiter_that_restarts_misses_no_report(config: Config, counted:
                 await settles(limiter, "tokens", "k", RICH - counted)
             await edge.request(target=f"{INVOKE}?tokens=1", headers=bearer("k"))
             await settles(limiter, "tokens", "k", RICH - counted - 1)
+
+
+COMPRESSOR = {
+    "name": "envoy.filters.http.compressor",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor",
+        "compressor_library": {
+            "name": "gzip",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip"
+            },
+        },
+    },
+}
+
+
+async def test_envoy_may_compress_what_it_has_read() -> None:
+    """Before all other filters: the client has its compressed answer, and its tokens count."""
+    config = patient_config()
+    add_filter_before(config, COMPRESSOR)
+    async with deploy(LIMITED, config=config) as deployment:
+        headers = [*bearer("k"), ("accept-encoding", b"gzip")]
+        target = f"{INVOKE}?tokens=7&pad=1000"
+        answer = await deployment.edge.request(target=target, headers=headers)
+        assert answer.all("content-encoding") == ["gzip"]
+        assert json.loads(gzip.decompress(answer.body))["usage"]["total_tokens"] == 7
+        await settles(deployment.limiter, "tokens", "k", RICH - 7)
 
 
 CONCURRENT = """
