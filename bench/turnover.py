@@ -67,7 +67,7 @@ def configurations() -> dict[str, Config]:
     """Return what is compared."""
     shipped = load(samples_dir() / "envoy.yaml")
     (chain,) = shipped["static_resources"]["listeners"][0]["filter_chains"]
-    (ratelimit, _) = chain["filters"][0]["typed_config"]["http_filters"]
+    ratelimit, *_ = chain["filters"][0]["typed_config"]["http_filters"]
     ratelimit["typed_config"]["timeout"] = PATIENCE
     grpc = ratelimit["typed_config"]["rate_limit_service"]["grpc_service"]
     grpc["retry_policy"]["retry_back_off"]["max_interval"] = PATIENCE  # a try's time as well
