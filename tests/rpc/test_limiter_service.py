@@ -188,6 +188,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "two leases": ({"asks": asks("concurrent=2")}, ("asks[0].amount",)),
     "65 asks": ({"asks": asks("requests") * 65}, ("asks",)),
     "61 entries": ({"entries": MANY}, ("entries",)),
+    "16 KiB of entries": ({"entries": {"route": "r" * 16_384}}, ("entries",)),
     "control entries": (
         {"entries": {"meter": "tokens", "phase": "done", "lease": "x", "api_key": "b"}},
         ("entries[api_key]", "entries[lease]", "entries[meter]", "entries[phase]"),

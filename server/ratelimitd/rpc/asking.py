@@ -34,6 +34,8 @@ MOST_ASKS = 64
 """Asks in one call."""
 MOST_ENTRIES = 60
 """Entries in one call: what a descriptor may have, less our own."""
+LARGEST_ENTRIES = 16_384
+"""Characters of all entries of a call together: each ask reads them anew."""
 LONGEST_KEY = 8_192
 """Bytes of an API key; no server takes a longer header."""
 LONGEST_LEASE = 256
@@ -146,6 +148,8 @@ def _caller(
     reserved = CONTROL_ENTRIES | {rule.entry}
     if len(request.entries) > MOST_ENTRIES:
         faults.append(("entries", f"at most {MOST_ENTRIES} in one call"))
+    if sum(len(name) + len(value) for name, value in request.entries.items()) > LARGEST_ENTRIES:
+        faults.append(("entries", f"at most {LARGEST_ENTRIES} characters in all"))
     faults += [
         (f"entries[{name}]", "the request has a field of its own for this; leave the entry out")
         for name in sorted(reserved.intersection(request.entries))
