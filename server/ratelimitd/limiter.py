@@ -137,13 +137,15 @@ class Limiter:
         return settle(call, taken, lease)
 
     async def decide_in_full(self, question: Question) -> tuple[Decision, Sequence[Op]]:
-        """Answer one call, and say of which operations `Decision.every` tells. Raises as `decide`.
-
-        The question must be this call's own.
-        """
-        decision = await self.decide(question)
+        """Answer one call, and say of which operations `Decision.every` tells. As `decide`."""
         call = question.plan
-        assert isinstance(call, Call)
+        if (
+            not isinstance(call, Call)
+            or call.generation is not self._generation
+            or not call.known.current
+        ):
+            call = await self._compiled(question)
+        decision = await self.decide(question)  # by this plan: nothing came in between
         return decision, call.ops
 
     async def release(self, question: Question) -> bool:

@@ -145,6 +145,24 @@ async def test_an_exempt_route_is_free(limiter: Service) -> None:
     assert (answer.decision.allowed, list(answer.decision.limits)) == (True, [])
 
 
+async def test_a_question_that_was_asked_before_is_read_anew_under_another_policy(
+    service: app.Service, limiter: Service, tmp_path: Path
+) -> None:
+    """What is remembered of it is the present policy's."""
+    assert states(await limiter.decide("a", "requests"))["requests/hour"] == (10, 1, 9, False)
+    gpu = await failing(limiter.decide("a", "gpu"))
+    assert gpu.fields == ("asks[0].meter",)
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        file.read_text()
+        .replace("10/hour", "20/hour")
+        .replace("meters: {", "meters: {gpu: prepaid, ")
+    )
+    await service.reload()
+    assert states(await limiter.decide("a", "requests"))["requests/hour"] == (20, 2, 18, False)
+    assert (await limiter.decide("a", "gpu")).decision.allowed
+
+
 SHADOWY = """\
 domain: test
 subject: {entry: authorization, scheme: bearer, default_tier: plain, missing: deny}

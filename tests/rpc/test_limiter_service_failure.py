@@ -72,6 +72,16 @@ async def test_local_goes_on_with_every_limit(tmp_path: Path, way: Way) -> None:
         assert await limiter.limiter.used("a", "concurrent") == {"concurrent": 0}
 
 
+async def test_local_goes_on_from_what_was_last_known(tmp_path: Path) -> None:
+    """Who asks the same again does not begin anew."""
+    async with served("local", tmp_path) as limiter:
+        await limiter.limiter.decide("a", "requests=2")
+        limiter.store.way = Way.NOT_ASKED
+        answer = await limiter.limiter.decide("a", "requests=2")
+        assert [each.used for each in answer.decision.limits] == [4, 4]
+        assert not (await limiter.limiter.decide("a", "requests=2")).decision.allowed
+
+
 async def test_a_lease_granted_without_the_store_is_released_when_it_is_back(
     tmp_path: Path,
 ) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import Ask
+from google.protobuf.message import DecodeError
+
+from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import Ask, DecideRequest
 from ratelimitd.errors import InvalidFieldsError
+from ratelimitd.memo import Memo
 from ratelimitd.model import MAX_COUNT, Descriptor, Kind, Meter, MeterKind, Question, Subject
 from ratelimitd.policy.spec import CONTROL_ENTRIES, DEFAULT_METER
 
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
     from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import (
         Amount,
-        DecideRequest,
         ReleaseRequest,
         RenewRequest,
         ReserveRequest,
@@ -38,6 +40,12 @@ LARGEST_ENTRIES = 16_384
 """Characters of all entries of a call together: each ask reads them anew."""
 LONGEST_KEY = 8_192
 """Bytes of an API key; no server takes a longer header."""
+REMEMBERED = 4_096
+"""Questions per generation of their cache; two generations."""
+LONGEST_REMEMBERED = 1_024
+"""Bytes of a request that is worth remembering."""
+NO_REQUEST = ("", "the bytes are not the method's request")
+"""The violation of bytes that cannot be read."""
 LONGEST_LEASE = 256
 """Characters of a lease's id."""
 
@@ -64,6 +72,33 @@ class Caller(NamedTuple):
     def question(self, descriptors: Iterable[Descriptor]) -> Question:
         """Return the call that asks all of this."""
         return Question(self.matcher.policy.domain, tuple(descriptors))
+
+
+class Questions:
+    """What `Decide` is asked, remembered by its bytes: as long as the policies are the same.
+
+    Callers repeat themselves; and what a question's limits were last is known for an outage.
+    """
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self._matchers: Mapping[str, Matcher] = {}
+        self._memo: Memo[bytes, Question] = Memo(remembered)
+
+    def read(self, wire: bytes, matchers: Mapping[str, Matcher]) -> Question:
+        """Return the question of a request's bytes. Raises `InvalidFieldsError`."""
+        if matchers is not self._matchers:
+            self._matchers, self._memo = matchers, Memo(self._remembered)
+        found = self._memo.get(wire) or self._memo.recall(wire)
+        if found is None:
+            try:
+                request = DecideRequest.FromString(wire)
+            except DecodeError as error:
+                raise InvalidFieldsError.of(NO_REQUEST) from error
+            found = decide(request, matchers)
+            if len(wire) <= LONGEST_REMEMBERED:
+                self._memo.put(wire, found)
+        return found
 
 
 def decide(request: DecideRequest, matchers: Mapping[str, Matcher]) -> Question:

@@ -53,7 +53,7 @@ async def _answered(answer: Callable[[Q], Awaitable[A]], request: Q | None, cont
     """Answer, or end the call with the status and the details of what is wrong with it."""
     try:
         if request is None:
-            raise InvalidFieldsError.of(("", "the bytes are not the method's request"))
+            raise InvalidFieldsError.of(asking.NO_REQUEST)
         return await answer(request)
     except RateLimitdError as error:
         await rich.abort(context, error)
@@ -67,9 +67,10 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         self._reservations = reservations
         self._counts = telemetry.counts
         self._undelivered = Undelivered(limiter, telemetry.counts, "Decide")
+        self._questions = asking.Questions()
 
-    async def Decide(self, request: DecideRequest | None, context: Context) -> DecideResponse:
-        """Decide some asks together."""
+    async def Decide(self, request: bytes | DecideRequest, context: Context) -> DecideResponse:
+        """Decide some asks together. Transports hand over the bytes, others may the message."""
         return await _answered(partial(self._decide, context), request, context)
 
     async def Release(self, request: ReleaseRequest | None, context: Context) -> ReleaseResponse:
@@ -88,8 +89,9 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         """Put the real amount in an estimate's place."""
         return await _answered(self._settle, request, context)
 
-    async def _decide(self, context: Context, request: DecideRequest) -> DecideResponse:
-        question = asking.decide(request, self._limiter.matchers)
+    async def _decide(self, context: Context, request: bytes | DecideRequest) -> DecideResponse:
+        wire = request if isinstance(request, bytes) else request.SerializeToString()
+        question = self._questions.read(wire, self._limiter.matchers)
         decided, ops = await self._limiter.decide_in_full(question)
         self._count(decided)
         answer = limiter_pb2.DecideResponse(decision=telling.decision(decided, ops))
@@ -164,4 +166,5 @@ def register(handlers: Registrar, servicer: LimiterServicer) -> None:
     limiter_pb2_grpc.add_LimiterServiceServicer_to_server(servicer, handlers)
     for method in limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"].methods:
         message = getattr(limiter_pb2, method.input_type.name)
-        handlers.parse_with(SERVICE, method.name, parser(message))
+        read: Callable[[bytes], Any] = bytes if method.name == "Decide" else parser(message)
+        handlers.parse_with(SERVICE, method.name, read)
