@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 
 from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2
 from ratelimitd.clock import steady_ns
+from ratelimitd.rpc.ratelimit import RateLimitServicer
+from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.transports.grpc_asgi import GrpcApplication
 from tests.rpc.support.asgi import HEADERS, Exchange, framed, scope
-from tests.rpc.support.serving import POLICY, prepare
+from tests.rpc.support.serving import NOON, POLICY, TRANSPORTS, prepare, running
 from tests.support.patience import POLL, WITHIN, next_turn
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 RLS = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 DECIDE = "/ratelimitd.v1.LimiterService/Decide"
+MANY = POLICY.replace("concurrent: 2", "concurrent: 1000")
 PATIENT = 10.0
 """Seconds that Redis may be silent: longer than any of these tests is."""
 PARTS = ("http.response.start", "http.response.body", "http.response.trailers")
@@ -134,11 +140,64 @@ async def test_a_denied_call_has_nothing_to_give_back(caller: Caller) -> None:
     assert not await caller.is_granted()
 
 
+TELLS = {"h2corn": True, "grpcio": False}
+"""Which transports tell of an answer that was not taken because its caller had just left."""
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_transport_tells_or_not_that_an_answer_was_not_taken(
+    transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a real connection: the deadline passes between the decision and its answer.
+
+    grpcio takes an answer for sent: such a lease is held until it ends. The others may do so once
+    or twice, where the answer is faster than the news that nobody waits for it.
+    """
+    decide, left = RateLimitServicer.ShouldRateLimit, threading.Event()
+
+    async def late(self: Any, request: Any, context: Any) -> Any:  # noqa: ANN401 - the servicer's
+        answer = await decide(self, request, context)
+        left.wait(WITHIN)  # nothing else of the limiter's runs meanwhile
+        return answer
+
+    monkeypatch.setattr(RateLimitServicer, "ShouldRateLimit", late)
+    async with running(transport, tmp_path, MANY) as service:
+        caller = Caller(service)
+        for granted in range(1, 20):
+            left.clear()
+            await asyncio.to_thread(_leave, service.addresses["grpc"][0], left)
+            counts = service.telemetry.counts
+            await until(lambda: counts["decisions", "allowed"] == granted, "it")  # noqa: B023
+            if granted >= 3 and (caller.undelivered() or not TELLS[transport]):
+                break
+        assert bool(caller.undelivered()) is TELLS[transport]
+        kept = granted - caller.undelivered()
+        await until(lambda: at_rest(service) == kept, f"{kept} are held")
+
+
+def at_rest(service: Service) -> int:
+    """Return how many leases the memory store holds."""
+    counters = service.limiter._counters
+    assert isinstance(counters, MemoryCounters)
+    (table,) = counters.tables.values()
+    assert isinstance(table, LeaseTable)
+    (held,) = table._states._young.values()
+    return held.count(NOON)[0]
+
+
+def _leave(address: str, left: threading.Event) -> None:
+    """Wait for an answer for a fifth of a second."""
+    with grpc.insecure_channel(address) as channel:
+        ask: Any = channel.unary_unary(RLS)
+        with pytest.raises(grpc.RpcError):
+            ask(asked(RLS)[5:], timeout=0.2)
+    left.set()
+
+
 @pytest.fixture
 async def fleet(tmp_path: Path, own_server: Server) -> AsyncIterator[Caller]:
     """A caller of a limiter that counts in a Redis of its own, and waits long for it."""
-    text = POLICY.replace("concurrent: 2", "concurrent: 1000")
-    service = prepare("h2corn", tmp_path, text, store=own_server.url, store_timeout=PATIENT)
+    service = prepare("h2corn", tmp_path, MANY, store=own_server.url, store_timeout=PATIENT)
     await service.prepare()
     yield Caller(service)
     await service.stop()
