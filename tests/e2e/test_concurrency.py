@@ -262,7 +262,9 @@ async def test_what_an_envoy_held_that_was_killed_comes_back_with_the_end_of_the
             if time.monotonic() - began < LEASE * 0.8:
                 assert answer.status == 429
             await settles(deployment.limiter, "concurrent", "k", 2)
-            assert time.monotonic() - began < LEASE + 3
+            assert time.monotonic() - began < LEASE + 8, (
+                "and the second Envoy takes a while to start"
+            )
             assert (await invoke(again, "k")).status == 200
 
 

@@ -22,8 +22,8 @@ from tests.e2e.support.deployment import (
     patient_config,
 )
 from tests.e2e.support.edge import run_edge
+from tests.e2e.support.fake_rls import FakeRls, serve_fake_rls
 from tests.e2e.support.fleet import free_row
-from tests.e2e.support.limiter import run_limiter
 from tests.e2e.support.promised import bearer, shown
 from tests.e2e.support.waiting import wait_until
 
@@ -142,27 +142,37 @@ def impatient() -> Config:
 
 
 @pytest.mark.parametrize(
-    ("config", "counted"),
+    ("config", "sign", "told"),
     [
-        pytest.param(patient_config(), 7, id="as shipped"),
-        pytest.param(impatient(), 0, id="as patient as the filter that asks: the twin"),
+        pytest.param(patient_config(), "retry", [7, 1], id="as shipped"),
+        pytest.param(impatient(), "retry_limit_exceeded", [1], id="the twin, as the filter asks"),
     ],
 )
-async def test_a_limiter_that_restarts_misses_no_report(config: Config, counted: int) -> None:
+async def test_a_limiter_that_restarts_misses_no_report(
+    config: Config, sign: str, told: list[int]
+) -> None:
     """Nobody waits for the last call of a request, so that it has time for another try."""
     address = str(free_row(1))
     async with run_edge(address, config=config) as edge:
-        async with run_limiter(LIMITED, listen=address):
-            request = asyncio.create_task(
-                edge.request(target=f"{STREAM}?tokens=7&gap=0.1", headers=bearer("k"))
-            )
+        async with serve_fake_rls(address=address):
+            target = f"{STREAM}?tokens=7&gap=0.3"
+            request = asyncio.create_task(edge.request(target=target, headers=bearer("k")))
             await wait_until(lambda: bool(edge.arrivals), description="it is at the API")
         assert (await request).status == 200
-        async with run_limiter(LIMITED, listen=address) as limiter:
-            if counted:
-                await settles(limiter, "tokens", "k", RICH - counted)
+        counter = f"cluster.limiter.upstream_rq_{sign}"
+
+        async def tried() -> bool:
+            return (await edge.envoy.stats(f"^{counter}$"))[counter] > 0
+
+        await wait_until(tried, description="it was tried, and nobody was there")
+        async with serve_fake_rls(address=address) as rls:
+            await wait_until(lambda: _told(rls) == told[:-1], description="the report")
             await edge.request(target=f"{INVOKE}?tokens=1", headers=bearer("k"))
-            await settles(limiter, "tokens", "k", RICH - counted - 1)
+            await wait_until(lambda: _told(rls) == told, description="the next report")
+
+
+def _told(rls: FakeRls) -> list[int]:
+    return [each.hits_addend.value for report in rls.reports for each in report.descriptors]
 
 
 COMPRESSOR = {

@@ -35,5 +35,5 @@ async def test_no_key_has_a_third_request_in_ten_thousand(
             tell(lives, seed)
             most = max(most, lives.deepest)
             assert most <= AT_ONCE, f"seed {seed}"
-            assert lives.emptied < LEASE + 2, f"seed {seed}"
+            assert lives.emptied < LEASE + 4, f"seed {seed}"
         assert most == AT_ONCE

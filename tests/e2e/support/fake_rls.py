@@ -82,7 +82,9 @@ def entries_of(request: RawRateLimitRequest) -> Descriptors:
 
 
 @contextlib.asynccontextmanager
-async def serve_fake_rls(*, serving: bool = True) -> AsyncIterator[FakeRls]:
+async def serve_fake_rls(
+    *, serving: bool = True, address: str = "127.0.0.1:0"
+) -> AsyncIterator[FakeRls]:
     """A fake on a free port, whose health service says SERVING or NOT_SERVING."""
     fake = FakeRls()
 
@@ -104,7 +106,7 @@ async def serve_fake_rls(*, serving: bool = True) -> AsyncIterator[FakeRls]:
     states = health_pb2.HealthCheckResponse
     await checks.set("", states.SERVING if serving else states.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    fake.address = f"127.0.0.1:{server.add_insecure_port(address)}"
     await server.start()
     try:
         yield fake
