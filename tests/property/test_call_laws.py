@@ -16,7 +16,7 @@ from ratelimitd import render
 from ratelimitd.decision import Decision
 from ratelimitd.model import NEVER, Descriptor, Limit, Window
 from ratelimitd.policy.spec import Policy
-from tests.contract import plants
+from tests.contract import lease_plants, plants
 from tests.support.memory import contents
 from tests.support.ops import (
     HOURLY,
@@ -234,7 +234,7 @@ PLANTED = (
     (plants.charging_what_passes_in_a_denied_call, test_a_denial_and_a_peek_change_nothing),
     (plants.charging_peeks, test_a_denial_and_a_peek_change_nothing),
     (plants.denying_by_shadow_limits, test_every_answer_is_sound),
-    (plants.giving_back_any_lease, test_no_more_leases_are_held_than_there_are),
+    (lease_plants.giving_back_any_lease, test_no_more_leases_are_held_than_there_are),
 )
 
 

@@ -12,7 +12,7 @@ from ratelimitd.stores.ports import Taken
 from ratelimitd.stores.redis.counters import RedisCounters
 from ratelimitd.stores.redis.link import Link
 from ratelimitd.stores.redis.redis_clock import RedisClock
-from ratelimitd.stores.redis.wire import Package
+from ratelimitd.stores.redis.wire import Once, Package
 from ratelimitd.stores.replay import Replay
 from tests.simulation.run import Parts
 
@@ -21,12 +21,12 @@ def _retry(counters: RedisCounters) -> None:
     """Send a decision again that nobody answered, as redis-py does by default."""
     decide = counters._decide
 
-    async def twice(slot: int, ops: Sequence[Op], package: Package, request_id: bytes) -> Taken:
+    async def twice(slot: int, ops: Sequence[Op], package: Package, once: Once) -> Taken:
         try:
-            return await decide(slot, ops, package, request_id)
+            return await decide(slot, ops, package, once)
         except StoreTimeoutError:
             counters._fleet._nodes.clear()  # its breaker would keep it from trying
-            return await decide(slot, ops, package, request_id)
+            return await decide(slot, ops, package, once)
 
     counters._decide = twice  # type: ignore[method-assign]
 
@@ -83,9 +83,11 @@ class _Shifted(Link):
 class _Nameless(Replay):
     """Replays what may have run without the id that it was sent with."""
 
-    def add(self, ops: Sequence[Op], request_id: bytes, *, sent: bool) -> None:
+    def add(
+        self, ops: Sequence[Op], request_id: bytes, *, sent: bool, remember_us: int = 0
+    ) -> None:
         """Queue without the id."""
-        super().add(ops, b"", sent=sent)
+        super().add(ops, b"", sent=sent, remember_us=remember_us)
 
 
 PLANTS: dict[str, Parts] = {
