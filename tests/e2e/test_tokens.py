@@ -28,7 +28,7 @@ from tests.e2e.support.counting import (
 )
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import bearer, denial, shown
-from tests.e2e.support.waiting import room_in_window, wait_for_instant
+from tests.e2e.support.waiting import room_in_window, wait_for_instant, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from tests.e2e.support.deployment import Deployment
 
 WINDOW = 6
+SHORT = [f"short{number}" for number in range(5)]
+"""Keys with such a window: a busy machine may have its denial too late, and try with another."""
+KEYS = "\n  ".join(f"- {{key: {key}, tier: short}}" for key in SHORT)
 RICH = 1_000_000
 POLICY = f"""
 domain: agent-api
@@ -47,7 +50,7 @@ tiers:
   poor: {{requests: 0/day, tokens: {RICH}/month}}
   shared: {{}}
 keys:
-  - {{key: short, tier: short}}
+  {KEYS}
   - {{key: poor, tier: poor}}
   - key: small
     tier: shared
@@ -90,15 +93,28 @@ async def invoke(
     )
 
 
+async def used_up(deployment: Deployment, key: str, end: float) -> None:
+    """Wait until a key has no tokens left, or the window has turned."""
+
+    async def so() -> bool:
+        return time.time() >= end or not await left(deployment.limiter, "tokens", key)
+
+    await wait_until(so, description="the tokens are used")
+
+
 async def test_a_key_whose_tokens_are_used_is_denied_until_the_window_turns(
     shared: Deployment,
 ) -> None:
     """The API is not asked while they are, and the headers tell of tokens, to the second."""
-    end = await room_in_window(WINDOW, WINDOW * 0.7)
-    assert (await invoke(shared, "short", f"{INVOKE}?tokens=100000")).status == 200
-    await settles(shared.limiter, "tokens", "short", 0)
-    before, asked = time.time(), shared.edge.arrivals[INVOKE]
-    denied = await invoke(shared, "short")
+    for key in SHORT:
+        end = await room_in_window(WINDOW, WINDOW * 0.7)
+        assert (await invoke(shared, key, f"{INVOKE}?tokens=100000")).status == 200
+        await used_up(shared, key, end)
+        before, asked = time.time(), shared.edge.arrivals[INVOKE]
+        denied = await invoke(shared, key)
+        if time.time() < end:
+            break
+    assert time.time() < end, "no window was long enough for this machine"
     assert shared.edge.arrivals[INVOKE] == asked
     (wait,) = map(int, denied.all("retry-after"))
     assert math.ceil(end - time.time()) <= wait <= math.ceil(end - before)
@@ -106,7 +122,7 @@ async def test_a_key_whose_tokens_are_used_is_denied_until_the_window_turns(
     assert (told.limit, told.remaining, told.reset) == (100_000, 0, end)
     assert denial(denied)["limit"] == 100_000
     await wait_for_instant(end)
-    assert (await invoke(shared, "short")).status == 200
+    assert (await invoke(shared, key)).status == 200
 
 
 async def test_the_promised_month_of_a_free_key(backend: Backend) -> None:
