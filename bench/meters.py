@@ -1,8 +1,8 @@
 """What tokens and concurrency add: a request's call with three meters, and the call at its end.
 
-`python -m bench.meters` runs these rows alone. The calls are those of envoy/envoy.yaml: one descriptor
-for requests; with a peek at the tokens and an acquisition beside it; and the reports of what was
-used, with the lease that the second kind was given.
+`python -m bench.meters` runs these rows alone. The calls are those of envoy/envoy.yaml: one
+descriptor for requests; with a peek at the tokens and an acquisition beside it; and the reports of
+what was used, with the lease that the second kind was given.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bench import raw, request, servers, shared
 from bench.load import CONNECTIONS, STREAMS
+from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 
 POLICY = Path(__file__).with_name("meters.yaml")
@@ -42,7 +43,7 @@ def beginning() -> RateLimitRequest:
     return whole
 
 
-def _described(whole: RateLimitRequest, **entries: str):  # noqa: ANN202 - protobuf's own
+def _described(whole: RateLimitRequest, **entries: str) -> RateLimitDescriptor:
     descriptor = whole.descriptors.add()
     descriptor.entries.extend(request.message().descriptors[0].entries)
     for key, value in entries.items():

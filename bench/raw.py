@@ -1,9 +1,10 @@
 """Load by HTTP/2 frames made beforehand: a generator that costs a fraction of what it measures.
 
 A gRPC client in Python takes several times the CPU of a decision, so that on a machine of few cores
-the client would be what is measured. Here a call is a part of one `send` of bytes that exist already, and
-an answer is three frame heads; what they say is not read (`bench.request.verify` asks before and
-after with a real client), but can be kept. A reset stream, a GOAWAY, or an answer without a message is an error.
+the client would be what is measured. Here a call is a part of one `send` of bytes that exist
+already, and an answer is three frame heads; what they say is not read (`bench.request.verify` asks
+before and after with a real client), but can be kept. A reset stream, a GOAWAY, or an answer
+without a message is an error.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
 from ratelimitd.policy.registry import ALWAYS, joint
 from ratelimitd.policy.spec import Family, OnStoreFailure
+from ratelimitd.stores.ports import Leased
 from ratelimitd.stores.stacking import identity_of, stacked
 
 if TYPE_CHECKING:
@@ -234,8 +235,10 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
         shown = tightest([standings[index] for index in showable])
     statuses = []
     for visible, _ in parts:
-        if len(visible) == len(ops):
-            best: Standing | None = tightest(standings) if ops else None
+        if len(visible) == 1:
+            best: Standing | None = standings[visible[0]]
+        elif len(visible) == len(ops):
+            best = tightest(standings) if ops else None
         else:
             best = tightest([standings[index] for index in visible]) if visible else None
         statuses.append(make_status((True, best)))
@@ -263,9 +266,10 @@ def settle_unasked(call: Call, *, allowed: bool) -> Decision:
     return Decision(0, *answer, counted=False)
 
 
-def leased(ops: Sequence[Op], lease: str) -> list[Op]:
+def leased(ops: Sequence[Op], lease: str) -> Leased:
     """Return a call's operations, of which each acquisition is of this lease."""
-    return [op._replace(lease=lease) if op.kind == Kind.ACQUIRE else op for op in ops]
+    own = (op._replace(lease=lease) if op.kind == Kind.ACQUIRE else op for op in ops)
+    return Leased(own, ops, lease)
 
 
 def _denied(call: Call, taken: Taken) -> Decision:

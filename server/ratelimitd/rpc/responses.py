@@ -51,7 +51,7 @@ class Responses:
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
-        # windows differ only in what remains, and in the lease. Other resets (leases, token buckets)
+        # windows differ only in what remains, and in the lease. Others (leases, token buckets)
         # are told in seconds, but for that of the headers: such answers are built from nothing.
         if shown is not None and shown[5] % _SECOND:
             return _whole(decision)

@@ -17,7 +17,7 @@ from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.memo import Memo
 from ratelimitd.model import Kind
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM
-from ratelimitd.stores.ports import Taken, make_taken
+from ratelimitd.stores.ports import Leased, Taken, make_taken
 from ratelimitd.stores.redis.compensation import Owed
 from ratelimitd.stores.redis.fleet import Fleet
 from ratelimitd.stores.redis.over_limit import OverLimit
@@ -119,6 +119,11 @@ class RedisCounters:
 
     def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
         """Return what to send; what carries no id of one call's is kept for when it comes again."""
+        if isinstance(ops, Leased) and not once.request_id:
+            made = self._parts(ops.plain, now, once)
+            if len(made) == 1 and made[0].package.acquires:
+                package = made[0].package.of_lease(ops.lease)
+                return (made[0]._replace(ops=ops, package=package),)
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
         if known and known.ops is ops and known.since <= now < known.until and not once.request_id:
             return known.parts

@@ -80,6 +80,13 @@ class Package(NamedTuple):
     """The window of each, in that order; of no meaning where there is none."""
     width: int
     """How many numbers the answer has after its status."""
+    acquires: int
+    """How many of its ids are leases to be acquired, where all of them are; else 0."""
+
+    def of_lease(self, lease: str) -> Package:
+        """Return a package that was made without a lease, with one for all that it acquires."""
+        blob = self.arguments[: -len(_NO_ID) * self.acquires]
+        return self._replace(arguments=blob + _id(lease) * self.acquires)
 
 
 class _Frame(NamedTuple):
@@ -112,7 +119,7 @@ def pack(
         since, until = max(since, frame.since), min(until, frame.until)
         parts.append(_operation(op, frame))
         if op.limit.algorithm is Algorithm.LEASE:
-            ids.append(bulk(op.lease.encode("utf-8", "surrogateescape")))
+            ids.append(_id(op.lease))
         readers.append(READERS[op.limit.algorithm])
         spans.append(Span(frame.since, frame.until))
     if late:
@@ -130,7 +137,15 @@ def pack(
         tuple(readers),
         tuple(spans),
         sum(r.told if ops[i].kind > Kind.PEEK else r.judged for i, r in zip(order, readers)),  # noqa: B905
+        len(ids) * all(op.kind == Kind.ACQUIRE for op in ops if op.limit.window is None),
     )
+
+
+def _id(lease: str) -> bytes:
+    return bulk(lease.encode("utf-8", "surrogateescape"))
+
+
+_NO_ID = _id("")
 
 
 def _rank(op: Op) -> int:
