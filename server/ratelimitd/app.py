@@ -14,6 +14,8 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
+from ratelimitd.accounts.known import KnownKeys
+from ratelimitd.accounts.opening import open_records
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
@@ -74,8 +76,7 @@ class Service:
         """
         if settings.transport == "pyvoy" and envoy is None:
             raise SettingsError(NOT_INSIDE)
-        self._settings = settings
-        self._envoy = envoy
+        self._settings, self._envoy = settings, envoy
         self.hasher = Hasher(*(settings.secrets or (DEVELOPMENT_SECRET,)))
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
@@ -83,6 +84,7 @@ class Service:
         self._counters = open_counters(settings, clock or SystemClock())
         self.health = health.Health(_SERVICES)
         self._failure = self._stand_in()
+        self.keys = self._known_keys()
         self.limiter = Limiter(
             self.policy.policies.values(),
             self._counters,
@@ -91,6 +93,7 @@ class Service:
             on_event=self._note,
             new_id=_new_id,
             failure=self._failure,
+            registry=self.keys,
         )
         self.reservations = Reservations(
             *(self._counters, self._counters.clock, self.hasher),
@@ -104,6 +107,12 @@ class Service:
         self._transports: list[Transport] = []
         self.addresses: dict[str, tuple[str, ...]] = {}
         """Listener (`grpc`, `http`, `admin`) to its addresses, once started."""
+
+    def _known_keys(self) -> KnownKeys:
+        """Return what decisions know of registered keys."""
+        records = open_records(self._settings.registry_place)
+        patience = self._settings.store_timeout
+        return KnownKeys(records, self._counters.clock, patience=patience)
 
     def _registered(self) -> Handlers:
         """Return the methods of all services."""
@@ -131,6 +140,7 @@ class Service:
     async def prepare(self) -> None:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
         await self._counters.start()
+        await self.keys.start()
         self._lag.start()
         self.health.serve(ready=True)
         self._ready = True
@@ -222,6 +232,7 @@ class Service:
         await self.reservations.close()
         await self._failure.close()
         await self._counters.close()
+        await self.keys.close()
         if failure is not None:
             raise failure
 
@@ -237,6 +248,7 @@ class Service:
             "rules_examined": sum(m.examined for m in self.limiter.matchers.values()),
             **self._counters.figures(),
             **self._failure.figures(),
+            **self.keys.figures(),
         }
         return Reading(self.telemetry.counts, figures)
 

@@ -27,6 +27,7 @@ NOT_SHARED = (
     "--workers {}: processes can share their counts through Redis only; "
     "give --store redis://HOST:PORT as well"
 )
+_ELSEWHERE = "leave --registry out, or name a file or a Redis"
 _PORTS = range(65_536)
 _TIMEOUTS = (0.001, 10.0)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
@@ -95,6 +96,8 @@ class Settings:
     """A policy file, or a directory of them."""
     store: str = field(default="memory", repr=False)
     """`memory`, `file:PATH`, or the URL of a Redis, which may hold a password."""
+    registry: str = field(default="", repr=False)
+    """Where keys are registered: as `store`. Empty: the same place, or a file beside its file."""
     store_timeout: float = 0.012
     """Seconds of Redis's silence after which no decision waits for it any longer."""
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8081),)
@@ -109,6 +112,8 @@ class Settings:
     """For the gRPC listeners. None: plaintext."""
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     """For hashing API keys: the first writes, all read. Empty: the published development secret."""
+    admin_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    """Any of which the admin listener demands. Empty: it trusts whoever is on this machine."""
     drain: float = 1.0
     """Seconds between saying NOT_SERVING and closing connections, for load balancers to notice."""
     workers: int = 1
@@ -136,25 +141,27 @@ class Settings:
     @property
     def is_shared(self) -> bool:
         """Whether several processes can share the store."""
-        scheme, mark, _ = self.store.partition("://")
-        return bool(mark) and scheme in urls.KINDS
+        return urls.is_redis(self.store)
 
     @property
     def store_shown(self) -> str:
         """The store as it may be logged: without a password."""
         return urls.redacted(self.store) if self.is_shared else self.store
 
+    @property
+    def registry_place(self) -> str:
+        """Where keys are registered, written out."""
+        if self.registry:
+            return self.registry
+        return f"{self.store}.keys" if self.store.startswith("file:") else self.store
+
     def _store_faults(self) -> list[str]:
-        faults = []
+        faults = [*_place_faults("--store", self.store)]
+        if self.registry:
+            faults += _place_faults("--registry", self.registry)
         least, most = _TIMEOUTS
         if not least <= self.store_timeout <= most:
             faults.append(f"--store-timeout {self.store_timeout:g}s: write 1ms to 10s")
-        kind, colon, path = self.store.partition(":")
-        if self.is_shared:
-            faults += _url_faults(self.store)
-        elif self.store != "memory" and (kind != "file" or not path):
-            shown = f"{kind}{colon}…" if path else self.store  # the rest may be a password
-            faults.append(f"--store {shown}: write memory, file:PATH or redis://HOST:PORT")
         return faults
 
     def _worker_faults(self) -> list[str]:
@@ -162,6 +169,10 @@ class Settings:
             return [f"--workers {self.workers}: write 1 to {MOST_WORKERS}"]
         if self.workers > 1 and not self.is_shared:
             return [NOT_SHARED.format(self.workers)]
+        if self.workers > 1 and self.registry == "memory":
+            return [
+                f"--workers {self.workers}: each would have a registry of its own; {_ELSEWHERE}"
+            ]
         return [] if self.worker else list(self._crowded())
 
     def _crowded(self) -> Iterator[str]:
@@ -202,35 +213,41 @@ class Settings:
                 for address in (*self.listen, self.http)
                 if not address.is_local
             ]
-        if not self.admin.is_local:
+        if not self.admin.is_local and not self.admin_tokens:
             faults.append(
-                f"--admin {self.admin}: the admin listener has no protection of its own yet; "
-                "keep it on loopback"
+                f"--admin {self.admin} can be reached from other machines: give "
+                "--admin-token-file FILE, or keep it on loopback"
             )
         return faults
 
 
-def _url_faults(url: str) -> list[str]:
-    try:
-        urls.parse(url)
-    except SettingsError as error:
-        return [f"--store {line}" for line in str(error).splitlines()]
-    return []
+def _place_faults(flag: str, place: str) -> list[str]:
+    if urls.is_redis(place):
+        try:
+            urls.parse(place)
+        except SettingsError as error:
+            return [f"{flag} {line}" for line in str(error).splitlines()]
+        return []
+    kind, colon, path = place.partition(":")
+    if place == "memory" or (kind == "file" and path):
+        return []
+    shown = f"{kind}{colon}…" if path else place  # the rest may be a password
+    return [f"{flag} {shown}: write memory, file:PATH or redis://HOST:PORT"]
 
 
-def read_secrets(path: Path) -> tuple[bytes, ...]:
+def read_secrets(path: Path, flag: str = "--secret-file") -> tuple[bytes, ...]:
     """Return the secrets in a file, one per line. Raises `SettingsError`."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        msg = f"--secret-file {path}: {error.strerror}"
+        msg = f"{flag} {path}: {error.strerror}"
         raise SettingsError(msg) from error
     secrets = tuple(line.strip() for line in lines if line.strip())
     if not secrets:
-        msg = f"--secret-file {path}: the file is empty; write one secret per line"
+        msg = f"{flag} {path}: the file is empty; write one secret per line"
         raise SettingsError(msg)
     short = min(map(len, secrets))
     if short < 16:  # noqa: PLR2004 - 128 bits, as many as the digest has
-        msg = f"--secret-file {path}: a secret of {short} bytes is too short; at least 16"
+        msg = f"{flag} {path}: a secret of {short} bytes is too short; at least 16"
         raise SettingsError(msg)
     return secrets

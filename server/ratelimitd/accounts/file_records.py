@@ -46,6 +46,7 @@ class FileRecords:
     """See `records.Records`."""
 
     is_lasting = True
+    is_instant = False
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -21,6 +21,7 @@ class MemoryRecords:
     """See `records.Records`."""
 
     is_lasting = False
+    is_instant = True
 
     def __init__(self) -> None:
         self._records: dict[Subject, Record] = {}

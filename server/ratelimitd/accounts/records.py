@@ -57,6 +57,8 @@ class Records(Protocol):
 
     is_lasting: bool
     """Whether records outlive the process."""
+    is_instant: bool
+    """Whether nothing here ever waits."""
 
     async def start(self) -> None:
         """Open what is to be opened. Raises `StoreError`, and `SettingsError` if it cannot work."""

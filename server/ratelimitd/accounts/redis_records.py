@@ -47,6 +47,7 @@ class RedisRecords:
     """See `records.Records`."""
 
     is_lasting = True
+    is_instant = False
 
     def __init__(self, servers: Servers) -> None:
         """Keep records on `servers`, which are this registry's own connections."""

@@ -12,7 +12,20 @@ from cyclopts import Parameter
 
 from ratelimitd.cli.values import split
 
-Admin = Annotated[str, Parameter(help="Where `/metrics` is served. Loopback only.")]
+Admin = Annotated[
+    str,
+    Parameter(
+        help="Where `/metrics` and administration are served. Beyond loopback only with "
+        "`--admin-token-file`."
+    ),
+]
+AdminTokenFile = Annotated[
+    Path | None,
+    Parameter(
+        help="The token that administration and `/metrics` then demand (`Authorization: Bearer`), "
+        "at least 16 bytes; several lines are several tokens."
+    ),
+]
 AllowRemote = Annotated[
     bool, Parameter(help="Load a limiter on another machine, whose owner knows of it.")
 ]
@@ -73,6 +86,13 @@ PolicyFile = Annotated[
         show_env_var=False,
         allow_leading_hyphen=True,
         help="A policy file, a directory of them, or `-` for stdin.",
+    ),
+]
+Registry = Annotated[
+    str | None,
+    Parameter(
+        help="Where keys are registered: as for `--store`. Default: the same place; beside a file, "
+        "PATH.keys. In memory they are gone when the limiter ends."
     ),
 ]
 Requests = Annotated[int | None, Parameter(help="How many calls, instead of `--duration`.")]

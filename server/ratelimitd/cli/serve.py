@@ -19,6 +19,7 @@ from ratelimitd.tls import CERT, CLIENT_CA, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from ratelimitd.app import Service
     from ratelimitd.settings import Settings
@@ -41,12 +42,14 @@ def serve(
     policy: flags.Policy,
     store: flags.Store = "memory",
     store_timeout: flags.StoreTimeout = "12ms",
+    registry: flags.Registry = None,
     listen: flags.Listens = None,
     http: flags.Http = "127.0.0.1:8080",
     admin: flags.Admin = "127.0.0.1:9090",
     transport: flags.Transport = "auto",
     workers: flags.Workers = 1,
     secret_file: flags.SecretFile = None,
+    admin_token_file: flags.AdminTokenFile = None,
     tls_cert: flags.TlsCert = None,
     tls_key: flags.TlsKey = None,
     tls_client_ca: flags.TlsClientCa = None,
@@ -62,20 +65,22 @@ def serve(
     Example: `ratelimitd serve --policy policy.yaml --store file:counts.db`
     """
     tls = {CERT: tls_cert, KEY: tls_key, CLIENT_CA: tls_client_ca}
+    kept = {"store": store, "store_timeout": store_timeout, "registry": registry}
+    told = {"http": http, "admin": admin, "transport": transport, "drain": drain}
     chosen: dict[str, Any] = {
         "policy": str(policy),
-        "store": store,
-        "store_timeout": store_timeout,
+        **kept,
         "listen": listen or ["127.0.0.1:8081"],
-        "http": http,
-        "admin": admin,
-        "transport": transport,
-        "secret_file": secret_file and str(secret_file),
-        "tls": {flag: str(file) for flag, file in tls.items() if file is not None},
-        "drain": drain,
+        **told,
+        **_paths({"secret_file": secret_file, "admin_token_file": admin_token_file}),
+        "tls": _paths(tls),
         "workers": workers,
     }
     return _run(chosen, log_format)
+
+
+def _paths(files: Mapping[str, Path | None]) -> dict[str, str]:
+    return {name: str(file) for name, file in files.items() if file is not None}
 
 
 def _run(chosen: dict[str, Any], log_format: str) -> int:

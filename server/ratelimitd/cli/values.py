@@ -6,6 +6,7 @@ Every fault names its flag; all of them are told at once.
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +114,13 @@ def settings(
     policy: str | Path,
     store: str,
     store_timeout: str = "12ms",
+    registry: str | None = None,
     listen: Sequence[str],
     http: str,
     admin: str,
     transport: str = "h2corn",
     secret_file: str | Path | None = None,
+    admin_token_file: str | Path | None = None,
     tls: Mapping[str, str] | None = None,
     drain: str = "0",
     workers: int = 1,
@@ -134,17 +137,22 @@ def settings(
         "admin": faults.of("--admin", Address.parse, admin),
         "drain": faults.of("--drain", duration, drain),
         "store_timeout": faults.of("--store-timeout", duration, store_timeout),
+        "registry": registry or "",
         "workers": workers,
         "worker": worker,
     }
-    if secret_file is not None:
-        wanted["secrets"] = faults.of(
-            "--secret-file", lambda text: read_secrets(Path(text)), str(secret_file)
-        )
+    files = {"secrets": secret_file, "admin_tokens": admin_token_file}
+    for name, flag in (("secrets", "--secret-file"), ("admin_tokens", "--admin-token-file")):
+        if files[name] is not None:
+            wanted[name] = faults.of(flag, partial(_secrets, flag), str(files[name]))
     wanted["tls"] = _tls(tls or {}, faults)
     faults.of("--policy", lambda text: readable(Path(text)), str(policy))
     faults.settle()
     return Settings(policy=Path(policy), store=store, transport=_carrier(transport), **wanted)
+
+
+def _secrets(flag: str, text: str) -> tuple[bytes, ...]:
+    return read_secrets(Path(text), flag)
 
 
 def _carrier(transport: str) -> str:

@@ -31,7 +31,8 @@ def effective_limits(policy: Policy, record: Record) -> tuple[Limit, ...]:
     """
     own = on_billing_day(record.limits, record.billing_day)
     replaced = frozenset(limit.meter.name for limit in own)
-    both = _rest(policy.tiers[record.tier].limits, replaced, record.billing_day) + own
+    tier = policy.tiers.get(record.tier)  # none for refused keys of a tier that is gone
+    both = _rest(tier.limits if tier else (), replaced, record.billing_day) + own
     if record.factor == 1:
         return both
     return tuple(boosted(limit, record.factor) for limit in both)

@@ -101,6 +101,12 @@ class Target:
     sentinel_password: str | None = field(default=None, repr=False)
 
 
+def is_redis(place: str) -> bool:
+    """Say whether what names a store is a Redis's URL."""
+    scheme, mark, _ = place.partition("://")
+    return bool(mark) and scheme in KINDS
+
+
 def parse(url: str) -> Target:
     """Read a URL. Raises one `SettingsError` with every fault, a line each, and no secret."""
     scheme, mark, rest = url.partition("://")

@@ -1,0 +1,253 @@
+"""What administrators do with keys: register, change, look, revoke; usage and reset.
+
+The use case behind AdminService, whoever calls it. Hashes keys on their way in, checks before it
+writes, and tells the audit log (`ratelimitd.audit`) of every change: who, what, before and after.
+A line of the log holds subjects and never keys, and is JSON in ASCII, so that no value forges one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ratelimitd.accounts.checks import check
+from ratelimitd.accounts.of_policy import in_policy, merged
+from ratelimitd.accounts.record import as_dict
+from ratelimitd.accounts.records import CONFLICT
+from ratelimitd.errors import (
+    AccountError,
+    KeyExistsError,
+    KeyNotFoundError,
+    RecordChangedError,
+)
+from ratelimitd.model import MAX_COUNT, Kind, Limit, MeterKind, Op, Standing, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ratelimitd.accounts.known import KnownKeys
+    from ratelimitd.accounts.record import Record
+    from ratelimitd.accounts.records import Page
+    from ratelimitd.keys import Hasher
+    from ratelimitd.model import Counter
+    from ratelimitd.policy.callers import Caller
+    from ratelimitd.policy.matcher import Matcher
+    from ratelimitd.stores.ports import Store
+
+_AUDIT = logging.getLogger("ratelimitd.audit")
+IN_FILE = "this key stands in the policy file; it can only be changed there"
+_ATTEMPTS = 3
+
+
+class Policies(Protocol):
+    """Where the present policies are (`limiter.Limiter`)."""
+
+    matchers: dict[str, Matcher]
+
+
+class Usage(NamedTuple):
+    """How one limit of a key stands."""
+
+    domain: str
+    limit: Limit
+    standing: Standing
+
+
+class Told(NamedTuple):
+    """How a key stands."""
+
+    usage: Sequence[Usage]
+    tier: str
+    refusal: str
+
+
+class Administration:
+    """See the module."""
+
+    def __init__(
+        self,
+        known: KnownKeys,
+        counters: Store,
+        hasher: Hasher,
+        policies: Policies,
+        new_id: Callable[[], bytes],
+    ) -> None:
+        self._known = known
+        self._records = known.records
+        self._counters = counters
+        self._hasher = hasher
+        self._policies = policies
+        self._new_id = new_id
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what is registered outlives the process."""
+        return self._records.is_lasting
+
+    def subjects(self, api_key: str) -> tuple[Subject, ...]:
+        """Return the hashes that a key may be registered under, the present one first."""
+        return (self._hasher.key(api_key), *self._hasher.older(api_key))
+
+    async def get(self, subjects: Sequence[Subject]) -> tuple[Record, bool]:
+        """Return a key's record, and whether it is the policy file's. Raises `KeyNotFoundError`."""
+        known = in_policy(self._matchers, subjects)
+        if known is not None:
+            return known, True
+        for record in await self._records.get(subjects):
+            if record is not None:
+                return record, False
+        msg = "this key is not registered"
+        raise KeyNotFoundError(msg)
+
+    async def add(self, who: str, record: Record, subjects: Sequence[Subject]) -> Record:
+        """Register a key. Raises `KeyExistsError`, `InvalidFieldsError`."""
+        self._check(record)
+        try:
+            _, is_files = await self.get(subjects)
+        except KeyNotFoundError:
+            new = replace(record, subject=subjects[0], version=0)
+            (version,) = await self._records.put([new])
+            if version != CONFLICT:
+                return self._done(who, "add", None, replace(new, version=version))
+            is_files = False
+        raise KeyExistsError(IN_FILE if is_files else "this key is registered already; change it")
+
+    async def change(self, who: str, record: Record, subjects: Sequence[Subject]) -> Record:
+        """Replace a key's record, that of its version if it has one. Raises `AccountError`s."""
+        self._check(record)
+
+        def changed(before: Record) -> Record:
+            if record.version and record.version != before.version:
+                msg = "the record has changed meanwhile; look at it again"
+                raise RecordChangedError(msg)
+            return replace(record, subject=before.subject, version=before.version)
+
+        return await self._change(who, "set", subjects, changed)
+
+    async def revoke(self, who: str, subjects: Sequence[Subject]) -> Record:
+        """Refuse a key from now on. Raises `KeyNotFoundError`, `AccountError`."""
+        return await self._change(
+            who, "revoke", subjects, lambda before: replace(before, is_revoked=True)
+        )
+
+    async def load(self, who: str, records: Sequence[Record]) -> int:
+        """Write records, whatever was there; return how many. Raises `InvalidFieldsError`."""
+        for record in records:
+            self._check(record)
+            if in_policy(self._matchers, [record.subject]) is not None:
+                raise KeyExistsError(IN_FILE)
+        left = {record.subject: record for record in records}
+        for _ in range(_ATTEMPTS):
+            there = await self._records.get(list(left))
+            before = {each.subject: each for each in there if each is not None}
+            new = [
+                replace(each, version=before[each.subject].version if each.subject in before else 0)
+                for each in left.values()
+            ]
+            versions = await self._records.put(new)
+            for record, version in zip(new, versions, strict=True):
+                if version != CONFLICT:
+                    made = replace(record, version=version)
+                    self._done(who, "import", before.get(record.subject), made)
+                    del left[record.subject]
+            if not left:
+                return len(records)
+        msg = "records change all the time; import again"
+        raise RecordChangedError(msg)
+
+    async def page(self, after: bytes, most: int, tier: str) -> tuple[Page, set[Subject]]:
+        """Return records in order, and which of them are the policy file's."""
+        page = await self._records.page(after, most, tier)
+        return merged(page, self._matchers, after, most, tier)
+
+    async def usage(self, subjects: Sequence[Subject]) -> Told:
+        """Return how each limit of a key stands; charges nothing."""
+        found = await self._counted(subjects)
+        ops = [Op(Kind.PEEK, counter, limit, 1) for _, _, limit, counter in found]
+        standings = (await self._counters.take(ops)).standings if ops else ()
+        usage = [
+            Usage(domain, limit, standing)
+            for (domain, _, limit, _), standing in zip(found, standings, strict=True)
+        ]
+        callers = [caller for _, caller, _, _ in found] or self._callers(subjects)
+        records = [caller.record for caller in callers if caller.record is not None]
+        refusals = (caller.refusal for caller in callers)
+        tier = records[0].tier if records else ""
+        return Told(usage, tier, next(filter(None, refusals), ""))
+
+    async def reset(self, who: str, subjects: Sequence[Subject], meter: str) -> Told:
+        """Forget what a key has used; return how it stood before."""
+        told = await self.usage(subjects)
+        ops: list[Op] = []
+        for _, _, limit, counter in await self._counted(subjects):
+            name, held = limit.meter.name, limit.meter.kind is MeterKind.LEASE
+            if not held and meter in {"", name}:
+                ops.append(Op(Kind.REFUND, counter, limit, MAX_COUNT))
+                if limit.window is not None:  # a sliding window looks at the one before as well
+                    past = self._counters.clock() - limit.window.length_us
+                    ops.append(Op(Kind.REFUND, counter, limit, MAX_COUNT, as_of=max(past, 1)))
+        if ops:
+            await self._counters.take(ops, self._new_id())
+        used = {f"{each.domain} {each.limit.name}": each.standing.before for each in told.usage}
+        _tell(who, "reset", subjects[0], {"meter": meter or "all", **used}, {})
+        return told
+
+    @property
+    def _matchers(self) -> Mapping[str, Matcher]:
+        return self._policies.matchers
+
+    def _check(self, record: Record) -> None:
+        policies = [matcher.policy for matcher in self._matchers.values()]
+        check(record, policies, self._counters.clock())
+
+    async def _change(
+        self,
+        who: str,
+        what: str,
+        subjects: Sequence[Subject],
+        change: Callable[[Record], Record],
+    ) -> Record:
+        """Change a record, and again where somebody else did meanwhile."""
+        for _ in range(_ATTEMPTS):
+            before, is_files = await self.get(subjects)
+            if is_files:
+                raise AccountError(IN_FILE)
+            after = change(before)
+            (version,) = await self._records.put([after])
+            if version != CONFLICT:
+                return self._done(who, what, before, replace(after, version=version))
+        msg = "the record changes all the time; try again"
+        raise RecordChangedError(msg)
+
+    def _done(self, who: str, what: str, before: Record | None, after: Record) -> Record:
+        self._known.changed([after.subject])
+        _tell(who, what, after.subject, as_dict(before) if before else None, as_dict(after))
+        return after
+
+    def _callers(self, subjects: Sequence[Subject]) -> list[Caller]:
+        return [matcher.callers.known(*subjects) for matcher in self._matchers.values()]
+
+    async def _counted(
+        self, subjects: Sequence[Subject]
+    ) -> list[tuple[str, Caller, Limit, Counter]]:
+        """Return each limit of a key by its domain, with its counter."""
+        while any(caller.cold for caller in self._callers(subjects)):
+            await self._known.fetch(subjects)
+        return [
+            (domain, caller, limit, counter)
+            for (domain, matcher), caller in zip(
+                self._matchers.items(), self._callers(subjects), strict=True
+            )
+            for limit, counter in matcher.counted(caller)
+        ]
+
+
+def _tell(
+    who: str, what: str, subject: bytes, before: dict[str, Any] | None, after: dict[str, Any]
+) -> None:
+    """Write one line of the audit log."""
+    facts = {"who": who, "what": what, "subject": subject.hex()}
+    told = {name: json.dumps(value) for name, value in (("before", before), ("after", after))}
+    _AUDIT.info("a key was administered", extra={**facts, **told})
