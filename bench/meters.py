@@ -11,14 +11,19 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from bench import raw, request, servers, shared
 from bench.load import CONNECTIONS, STREAMS
-from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
+
+if TYPE_CHECKING:
+    from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import (
+        RateLimitDescriptor,
+    )
 
 POLICY = Path(__file__).with_name("meters.yaml")
 ALONE, THREE, DONE = "requests alone", "three meters", "stream done"
