@@ -21,6 +21,7 @@ from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
 from ratelimitd.failure import Failure
 from ratelimitd.http import metrics, probes
+from ratelimitd.ids import Ids
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
 from ratelimitd.policy.freeing import free_policies
@@ -61,6 +62,7 @@ SWITCH = 0.0002
 NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
 _SERVICES = (ratelimit.SERVICE, limiter_service.SERVICE)
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
+_new_lease = Ids()
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
 
 
@@ -251,10 +253,6 @@ class Service:
             **self.keys.figures(),
         }
         return Reading(self.telemetry.counts, figures)
-
-
-def _new_lease() -> str:
-    return secrets.token_urlsafe(16)
 
 
 def _new_id() -> bytes:
