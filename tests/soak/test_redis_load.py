@@ -25,8 +25,8 @@ from tests.support.ops import HOURLY, MINUTELY, MONTHLY, charge, fixed
 if TYPE_CHECKING:
     from tests.support.redis.server import Server
 
-ROUNDS: Final = 5
-SECONDS: Final = 2.0
+ROUNDS: Final = 9
+SECONDS: Final = 1.5
 PART: Final = 0.3
 """Of what a limiter that counts in memory can do."""
 MEMORY: Final = "memory"
@@ -43,6 +43,14 @@ subject: {{default_tier: t}}
 tiers: {{t: {{requests: [1M/366d, 1M/30d, 1M/7d]}}}}
 on_store_failure: {mode}
 """
+
+
+def quiet(rounds: list[float]) -> float:
+    """Return what a round takes when nothing else runs on the machine: the third best.
+
+    What others do only adds; what the limiter does by itself shows in most rounds.
+    """
+    return sorted(rounds)[2]
 
 
 def everybody() -> itertools.cycle[bytes]:
@@ -90,11 +98,12 @@ async def test_an_open_breaker_costs_no_time(own_redis: Server) -> None:
                 answers = await paced(each, rate, SECONDS, everybody())
                 p99[name].append(percentile(answers, 0.99))
         own_redis.resume()
-    found = {name: median(each) for name, each in p99.items()}
+    found = {name: quiet(each) for name, each in p99.items()}
     report_redis.others[f"p99 with an open breaker, {rate:,.0f} calls a second (30 % load)"] = (
         ", ".join(f"{name} {each:.2f} ms" for name, each in found.items())
-        + f"; asserted: at most memory's and {WORSE:g} ms"
+        + f" (third best of {ROUNDS} rounds); asserted: at most memory's and {WORSE:g} ms"
     )
+    print({name: [round(part, 1) for part in each] for name, each in p99.items()})
     assert all(found[mode] <= found[MEMORY] + WORSE for mode in MODES), found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import hpack
@@ -152,8 +152,7 @@ class Line(asyncio.Protocol):
         if body:
             self._end(stream, RateLimitResponse.FromString(body[_PREFIX:]), 0)
         else:
-            told = {str(name): str(value) for name, value in hpack.Decoder().decode(trailers)}
-            self._end(stream, None, int(told.get("grpc-status", LOST)))
+            self._end(stream, None, _status(trailers))
 
     def _end(self, stream: int, decision: RateLimitResponse | None, status: int) -> None:
         future, asked = self._calls.pop(stream)
@@ -164,6 +163,13 @@ class Line(asyncio.Protocol):
         """Hang up."""
         if self._transport:
             self._transport.abort()
+
+
+@lru_cache
+def _status(trailers: bytes) -> int:
+    """Return the gRPC status of a header block, each of which is to be read for itself."""
+    told = {str(name): str(value) for name, value in hpack.Decoder().decode(trailers)}
+    return int(told.get("grpc-status", LOST))
 
 
 @contextlib.asynccontextmanager

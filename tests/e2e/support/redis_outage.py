@@ -271,7 +271,10 @@ async def _recover(limiter: Limiter, seen: Outage, steady: float) -> None:
 
 
 async def _charged(line: Line, key: str) -> int:
-    """Return what the store has counted of a caller's."""
+    """Return what the store has counted of a caller's, as soon as it is the store that answers."""
     answer = await line.ask(question(key, 0))
-    limit = int(answer.header("X-RateLimit-Limit") or 0)
-    return limit - int(answer.header("X-RateLimit-Remaining") or 0)
+    async with asyncio.timeout(WITHIN):
+        while (limit := answer.header("X-RateLimit-Limit")) is None:
+            await asyncio.sleep(PAUSE)
+            answer = await line.ask(question(key, 0))
+    return int(limit) - int(answer.header("X-RateLimit-Remaining") or 0)
