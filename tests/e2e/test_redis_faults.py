@@ -13,7 +13,7 @@ from tests.e2e.support.redis_faults import FAULTS, NOTICED
 from tests.e2e.support.redis_outage import MODES, outage
 from tests.e2e.support.redis_verdict import faults_of
 
-HOLD = 1.5
+HOLD = 1.3
 """Seconds that Redis is away once that is noticed."""
 BACK_WITHIN = 10.0
 """Seconds, on a machine that does much else; tests/soak has the promised one."""

@@ -25,6 +25,8 @@ PLACE: Final = Path(__file__).parents[2] / "docs/reliability.md"
 HEAD: Final = """\
 # What hostile clients can do to each transport
 
+What a fleet that counts in one Redis bears: [reliability-redis.md](reliability-redis.md).
+
 Written by `make soak`; the outcomes are those of `tests/robustness/outcomes.py`, which `make test`
 asserts on every transport, each a process of its own. Nothing is skipped. Measured on:
 {machine}.

@@ -54,7 +54,10 @@ REFERENCES: Final = {
     19: ("SIGSTOP for 10 s, then SIGCONT", "p99 under the own deadline; Go's runs out of memory"),
     20: ("Redis gone for 20 s", "Stripe: API unaffected; Upstash allows after 5 s"),
     21: ("connections after a restart, 4 processes under load", "at most pool x workers, jittered"),
-    22: ("three times what it can, for 10 s", "over 90 % goodput, back in 2 s (own aim)"),
+    22: (
+        "three times what it can, for 10 s, callers on the same two cores",
+        "over 90 % goodput, back in 2 s (own aim)",
+    ),
     23: ("a hot key against a hundred", "denials from a local cache (ratelimit #111)"),
     24: ("keys after limiters were killed under load", "0 without a TTL"),
     25: ("hosts' clocks an hour early and late", "0 drift, with Redis's TIME"),

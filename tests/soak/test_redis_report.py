@@ -11,4 +11,5 @@ def test_the_report_is_written() -> None:
     assert {fault: set(each) for fault, each in report_redis.matrix.items()} == {
         fault: set(MODES) for fault in FAULTS
     }
+    assert len(report_redis.others) == 2
     report_redis.write()
