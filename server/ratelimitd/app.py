@@ -14,6 +14,7 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
+from ratelimitd.accounts.administration import Administration
 from ratelimitd.accounts.known import KnownKeys
 from ratelimitd.accounts.opening import open_records
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
@@ -27,11 +28,10 @@ from ratelimitd.limiter import Limiter
 from ratelimitd.policy.freeing import free_policies
 from ratelimitd.policy.load import load
 from ratelimitd.reservations.keeper import Reservations
-from ratelimitd.rpc import health, limiter_service, ratelimit, reflection
-from ratelimitd.stores.file import FileCounters
-from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.redis.opening import open_redis
+from ratelimitd.rpc import admin_service, health, limiter_service, ratelimit, reflection
+from ratelimitd.stores.opening import open_counters
 from ratelimitd.telemetry import LoopLag, Reading, Telemetry
+from ratelimitd.transports.admin import AdminApplication
 from ratelimitd.transports.grpc_asgi import GrpcApplication
 from ratelimitd.transports.grpcio import Grpcio
 from ratelimitd.transports.h2corn import H2corn, grpc_config, http_config
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from ratelimitd.model import Question
     from ratelimitd.policy.load import Loaded
     from ratelimitd.settings import Address, Settings
-    from ratelimitd.stores.ports import Store
     from ratelimitd.transports.ports import Transport
     from ratelimitd.transports.pyvoy import Host
 
@@ -97,11 +96,8 @@ class Service:
             failure=self._failure,
             registry=self.keys,
         )
-        self.reservations = Reservations(
-            *(self._counters, self._counters.clock, self.hasher),
-            new_id=_new_id,
-            counts=self.telemetry.counts,
-        )
+        counted = (self._counters, self._counters.clock, self.hasher)
+        self.reservations = Reservations(*counted, new_id=_new_id, counts=self.telemetry.counts)
         self.handlers = self._registered()
         self.workers: Callable[[], Awaitable[Readings]] | None = None
         """Tells the counts of all workers, where this is the first of several."""
@@ -163,9 +159,7 @@ class Service:
         wanted: dict[str, Callable[[], Transport]] = {
             "grpc": lambda: self._grpc(settings.listen),
             "http": lambda: _plain(probes.application(lambda: self._ready), settings.http),
-            "admin": lambda: _plain(
-                metrics.application(self.reading, self.workers), settings.admin
-            ),
+            "admin": self._administration,
         }
         if settings.worker:  # all but gRPC belongs to the first
             wanted = {"grpc": wanted["grpc"]}
@@ -178,6 +172,18 @@ class Service:
                 msg = f"--{_FLAGS[name]}: {error}"
                 raise SettingsError(msg) from error
             self._transports.append(transport)
+
+    def _administration(self) -> Transport:
+        """Return the listener for administrators and scrapers."""
+        admin = Administration(self.keys, self._counters, self.hasher, self.limiter, _new_id)
+        handlers = Handlers()
+        admin_service.register(handlers, admin_service.AdminServicer(admin))
+        http = metrics.application(self.reading, self.workers)
+        rpc, settings = GrpcApplication(handlers.paths()), self._settings
+        application = AdminApplication(rpc, http, settings.admin_tokens)
+        refuse_in_use((settings.admin,))
+        config = http_config(str(settings.admin), handlers.services)
+        return H2corn(application, config, rpc.lose_patience)
 
     def _grpc(self, addresses: tuple[Address, ...]) -> Transport:
         application = self.application()
@@ -275,16 +281,6 @@ def unobtrusive() -> Iterator[None]:
         sys.setswitchinterval(interval)
         if collecting:
             gc.enable()
-
-
-def open_counters(settings: Settings, clock: Clock) -> Store:
-    """Return the counters that `--store` names; they open when started. Redis has its own clock."""
-    store = settings.store
-    if settings.is_shared:
-        return open_redis(store, settings.store_timeout)
-    if store.startswith("file:"):
-        return FileCounters(store.removeprefix("file:"), clock)
-    return MemoryCounters(clock)
 
 
 def _plain(application: object, address: Address) -> Transport:

@@ -97,5 +97,20 @@ async def test_grpc_is_served_on_its_own_listener_only(service: Service, listene
     """A gRPC call to another listener ends at once, and not in a decision."""
     async with Wire.open(service.addresses[listener][0]) as wire:
         reply = await wire.call(grpc_headers(METHOD), b"\0\0\0\0\0")
-    assert reply.status in (404, 415)
-    assert reply.grpc is None
+    if listener == "admin":  # which has services of its own, and not this one
+        assert reply.grpc == grpc.StatusCode.UNIMPLEMENTED.value[0]
+    else:
+        assert reply.status in (404, 415)
+        assert reply.grpc is None
+
+
+async def test_administration_is_served_on_the_admin_listener_only(
+    service: Service, client: Client
+) -> None:
+    """On the limiter's own it is UNIMPLEMENTED, like whatever nobody serves."""
+    method = "/ratelimitd.v1.AdminService/GetKey"
+    failed = await failure(client.channel.unary_unary(method)(b""))
+    assert failed.code is grpc.StatusCode.UNIMPLEMENTED
+    async with grpc.aio.insecure_channel(service.addresses["admin"][0]) as channel:
+        failed = await failure(channel.unary_unary(method)(b""))
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT

@@ -79,8 +79,8 @@ def serve(
     return _run(chosen, log_format)
 
 
-def _paths(files: Mapping[str, Path | None]) -> dict[str, str]:
-    return {name: str(file) for name, file in files.items() if file is not None}
+def _paths(files: Mapping[str, Path | None]) -> dict[str, str | None]:
+    return {name: None if file is None else str(file) for name, file in files.items()}
 
 
 def _run(chosen: dict[str, Any], log_format: str) -> int:

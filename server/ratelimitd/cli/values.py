@@ -121,7 +121,7 @@ def settings(
     transport: str = "h2corn",
     secret_file: str | Path | None = None,
     admin_token_file: str | Path | None = None,
-    tls: Mapping[str, str] | None = None,
+    tls: Mapping[str, str | None] | None = None,
     drain: str = "0",
     workers: int = 1,
     worker: int = 0,
@@ -145,7 +145,7 @@ def settings(
     for name, flag in (("secrets", "--secret-file"), ("admin_tokens", "--admin-token-file")):
         if files[name] is not None:
             wanted[name] = faults.of(flag, partial(_secrets, flag), str(files[name]))
-    wanted["tls"] = _tls(tls or {}, faults)
+    wanted["tls"] = _tls({flag: file for flag, file in (tls or {}).items() if file}, faults)
     faults.of("--policy", lambda text: readable(Path(text)), str(policy))
     faults.settle()
     return Settings(policy=Path(policy), store=store, transport=_carrier(transport), **wanted)

@@ -51,6 +51,8 @@ def compiled(part: PolicyPart, report: Report, hasher: Hasher) -> Policy | None:
     """Return the policy, or None where something is wrong with it."""
     meters = _meters(part, report)
     names = attribute_names(part.keys)
+    for name in filter(None, part.attributes):
+        names.setdefault(name, name)
     scope = Scope(report, str(part.subject.entry or ""), frozenset(names))
     check_attribute_names(report, names, scope.entry)
     scope = scope._replace(exempt=_exempt(part, scope))

@@ -139,6 +139,11 @@ class PolicyPart(Part):
     )
     tiers: dict[words.Key, TierPart] = Field(description="Named sets of limits.")
     keys: list[KeyPart] = Field([], description="Keys that the file itself knows.")
+    attributes: list[words.Entry] = Field(
+        [],
+        description="Names of attributes that registered keys may have, as `org`; an entry of such "
+        "a name is never taken from the wire. Those of `keys` need no mention.",
+    )
     exempt: list[words.Exemption] = Field(
         [], description="Descriptors that match all entries of one of these are never limited."
     )

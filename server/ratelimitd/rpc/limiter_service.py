@@ -49,7 +49,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-async def _answered(answer: Callable[[Q], Awaitable[A]], request: Q | None, context: Context) -> A:
+async def answered(answer: Callable[[Q], Awaitable[A]], request: Q | None, context: Context) -> A:
     """Answer, or end the call with the status and the details of what is wrong with it."""
     try:
         if request is None:
@@ -71,23 +71,23 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
 
     async def Decide(self, request: bytes | DecideRequest, context: Context) -> DecideResponse:
         """Decide some asks together. Transports hand over the bytes, others may the message."""
-        return await _answered(partial(self._decide, context), request, context)
+        return await answered(partial(self._decide, context), request, context)
 
     async def Release(self, request: ReleaseRequest | None, context: Context) -> ReleaseResponse:
         """Give a lease back."""
-        return await _answered(self._release, request, context)
+        return await answered(self._release, request, context)
 
     async def Renew(self, request: RenewRequest | None, context: Context) -> RenewResponse:
         """Keep a lease."""
-        return await _answered(self._renew, request, context)
+        return await answered(self._renew, request, context)
 
     async def Reserve(self, request: ReserveRequest | None, context: Context) -> ReserveResponse:
         """Charge an estimate."""
-        return await _answered(partial(self._reserve, context), request, context)
+        return await answered(partial(self._reserve, context), request, context)
 
     async def Settle(self, request: SettleRequest | None, context: Context) -> SettleResponse:
         """Put the real amount in an estimate's place."""
-        return await _answered(self._settle, request, context)
+        return await answered(self._settle, request, context)
 
     async def _decide(self, context: Context, request: bytes | DecideRequest) -> DecideResponse:
         wire = request if isinstance(request, bytes) else request.SerializeToString()

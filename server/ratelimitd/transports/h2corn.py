@@ -52,15 +52,6 @@ def hide_banner() -> None:
 
 def grpc_config(binds: Iterable[str], services: Iterable[str], tls: Tls | None = None) -> Config:
     """Return the bounds of a gRPC listener that serves `services`."""
-    policies = tuple(
-        RequestPolicy(
-            path=f"/{service}/*",
-            max_request_body_size=_BODY,
-            timeout_request_body_idle=_BODY_IDLE,
-            h2_timeout_response_stall=_STALL,
-        )
-        for service in services
-    )
     return _config(
         binds,
         grpc=True,
@@ -73,11 +64,23 @@ def grpc_config(binds: Iterable[str], services: Iterable[str], tls: Tls | None =
         limit_connections=1024,
         max_concurrent_streams=1024,
         max_request_body_size=_BODY,
-        request_policies=policies,
+        request_policies=_policies(services),
         timeout_keep_alive=0.0,  # Envoy decides when an idle connection ends, and never races us
         timeout_request_body_idle=_BODY_IDLE,
         **_tls(tls),
         **BOUNDS,
+    )
+
+
+def _policies(services: Iterable[str]) -> tuple[RequestPolicy, ...]:
+    return tuple(
+        RequestPolicy(
+            path=f"/{service}/*",
+            max_request_body_size=_BODY,
+            timeout_request_body_idle=_BODY_IDLE,
+            h2_timeout_response_stall=_STALL,
+        )
+        for service in services
     )
 
 
@@ -90,10 +93,12 @@ def _tls(tls: Tls | None) -> dict[str, Any]:
     return {**files, "cert_reqs": wanted}
 
 
-def http_config(bind: str) -> Config:
-    """Return the bounds of a listener for people, probes and scrapers."""
+def http_config(bind: str, services: Iterable[str] = ()) -> Config:
+    """Return the bounds of a listener for people, probes and scrapers; gRPC services beside."""
     return _config(
         (bind,),
+        grpc=bool(services),
+        request_policies=_policies(services),
         lifespan="off",
         limit_concurrency=256,
         limit_connections=256,

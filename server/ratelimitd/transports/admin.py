@@ -1,0 +1,68 @@
+"""The admin listener's door: who may come in, and whether they speak gRPC or plain HTTP.
+
+With tokens everybody shows one (`Authorization: Bearer`), which is compared in constant time. Whom
+it let in, it tells the services in a header that no caller can set.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from ratelimitd.transports import grpc_wire as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+WHO = b"ratelimitd-who"
+_REFUSAL = "this listener wants a token: Authorization: Bearer …"
+_SCHEME = b"bearer "
+
+
+class AdminApplication:
+    """An ASGI application of two: gRPC on its content type, plain HTTP on all others."""
+
+    def __init__(self, rpc: Application, http: Application, tokens: tuple[bytes, ...] = ()) -> None:
+        self._rpc = rpc
+        self._http = http
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: object, send: Any) -> None:  # noqa: ANN401
+        """Answer one request."""
+        headers = [(name, value) for name, value in scope["headers"] if name != WHO]
+        given = dict(headers)
+        speaks_grpc = given.get(b"content-type", b"").startswith(b"application/grpc")
+        who = self._admitted(given.get(b"authorization", b""))
+        if who is None:
+            await _refuse(send, speaks_grpc=speaks_grpc)
+            return
+        client = scope.get("client") or ("a unix socket",)
+        told = f"{who} at {client[0]}".encode()
+        application = self._rpc if speaks_grpc else self._http
+        await application({**scope, "headers": [*headers, (WHO, told)]}, receive, send)
+
+    def _admitted(self, authorization: bytes) -> str | None:
+        """Say who this is; None: nobody we know. Takes as long for whatever is given."""
+        if not self._tokens:
+            return "local"
+        is_bearer = authorization[: len(_SCHEME)].lower() == _SCHEME
+        shown = authorization[len(_SCHEME) :].strip() if is_bearer else b""
+        matches = [compare_digest(shown, token) for token in self._tokens]
+        return f"token {matches.index(True) + 1}" if any(matches) else None
+
+
+async def _refuse(send: Any, *, speaks_grpc: bool) -> None:  # noqa: ANN401
+    if speaks_grpc:
+        pairs = wire.status_pairs(grpc.StatusCode.UNAUTHENTICATED, _REFUSAL)
+        headers = [(b"content-type", b"application/grpc"), *pairs]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{_REFUSAL}\n".encode()})
