@@ -19,6 +19,14 @@ Admin = Annotated[
         "`--admin-token-file`."
     ),
 ]
+AdminTarget = Annotated[
+    str,
+    Parameter(
+        name="--admin",
+        help="The limiter's admin listener, `HOST:PORT`. A token, where it wants one, stands in "
+        "RATELIMITD_ADMIN_TOKEN.",
+    ),
+]
 AdminTokenFile = Annotated[
     Path | None,
     Parameter(
@@ -60,6 +68,39 @@ Generator = Annotated[
 Hits = Annotated[int | None, Parameter(help="How much to ask for. Default: 1.")]
 Http = Annotated[str, Parameter(help="Where `/healthz` and `/readyz` are served.")]
 Json = Annotated[bool, Parameter(name="--json", help="Answer in JSON, of a shape that stays.")]
+Key = Annotated[
+    str,
+    Parameter(
+        name="KEY",
+        show_env_var=False,
+        allow_leading_hyphen=True,
+        help="The API key, `-` to read it from stdin, or `hash:` and its hash.",
+    ),
+]
+KeysFile = Annotated[
+    Path,
+    Parameter(
+        name="FILE",
+        show_env_var=False,
+        allow_leading_hyphen=True,
+        help="JSON lines as `keys export` writes them, or with `api_key`; `-` for stdin.",
+    ),
+]
+Attributes = Annotated[
+    list[str] | None, Parameter(help="NAME=VALUE, as `org=acme`; repeat it for several.")
+]
+BillingDay = Annotated[
+    int | None, Parameter(help="Day of the month on which its calendar windows begin.")
+]
+Expires = Annotated[str | None, Parameter(help="When it ends, as `2026-12-31`; UTC.")]
+Note = Annotated[str | None, Parameter(help="For people; no rule sees it.")]
+OwnLimits = Annotated[
+    list[str] | None,
+    Parameter(
+        help="METER=RATE, as `requests=20_000/hour`, in the place of the tier's limits of the "
+        "meter; repeat it for several."
+    ),
+]
 Listen = Annotated[str, Parameter(help="Where gRPC is served, `HOST:PORT` or `unix:PATH`.")]
 Listens = Annotated[
     list[str] | None,
@@ -70,6 +111,7 @@ Listens = Annotated[
     ),
 ]
 LogFormat = Annotated[Literal["text", "json"], Parameter(help="How log lines look.")]
+Meter = Annotated[str, Parameter(help="Of this meter alone. Default: of all that are counted.")]
 Output = Annotated[
     Path | None,
     Parameter(help="Write it to this file, which must not exist yet. Default: stdout."),

@@ -20,6 +20,7 @@ from ratelimitd import __version__
 from ratelimitd.cli import terminal
 from ratelimitd.cli.environment import Environment
 from ratelimitd.errors import (
+    AccountError,
     PolicyError,
     RateLimitdError,
     SettingsError,
@@ -48,6 +49,9 @@ COMMANDS = {
     "schema": "",
     "check": "[--json] FILE|DIR|-",
     "decide": "[OPTIONS] KEY=VALUE...",
+    "keys": "add|set|show|list|revoke|import|export",
+    "usage": "[OPTIONS] KEY",
+    "reset": "[OPTIONS] KEY",
     "bench": "[OPTIONS] KEY=VALUE...",
 }
 """Every command in the order of `--help`, with what follows it. Each is a function of its name, in
@@ -63,6 +67,7 @@ Example: `ratelimitd dev --with-envoy`"""
 _EXIT_CODES: tuple[tuple[type[RateLimitdError], int], ...] = (
     (UnreachableError, UNREACHABLE),
     (PolicyError, FAULTS),
+    (AccountError, FAULTS),
     (SettingsError, USAGE),
     (StoreError, USAGE),
 )
@@ -87,8 +92,13 @@ def program() -> App:
     )
     for order, (name, tail) in enumerate(COMMANDS.items()):
         module = importlib.import_module(f"ratelimitd.cli.{name}")
+        command = getattr(module, name)
+        if isinstance(command, App):  # which has commands of its own
+            command.sort_key = order
+            app.command(command)
+            continue
         usage = f"Usage: ratelimitd {name} {tail}".rstrip()
-        app.command(getattr(module, name), name=name, usage=usage, sort_key=order)
+        app.command(command, name=name, usage=usage, sort_key=order)
     return app
 
 

@@ -1,0 +1,102 @@
+"""Calls to the admin listener of a running limiter, for the commands that administer.
+
+Owns the connection, the token, and what failures mean for a person.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ratelimitd.cli import values
+from ratelimitd.cli._client import OPTIONS, failure, grpc_target
+from ratelimitd.errors import AccountError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = "RATELIMITD_ADMIN_TOKEN"  # noqa: S105 - the variable's name
+TIMEOUT = 30.0
+HASH = "hash:"
+"""What a key's hash begins with, where a command takes a key."""
+
+
+class Admin:
+    """A connection to an admin listener."""
+
+    def __init__(self, text: str) -> None:
+        """Connect to `text`, `HOST:PORT`. Raises `SettingsError`."""
+        import grpc
+
+        from ratelimitd.rpc.admin_client import stub
+
+        self._target = values.target(text)
+        self._channel = grpc.insecure_channel(grpc_target(self._target), options=OPTIONS)
+        self._stub = stub(self._channel)
+
+    def call(self, method: str, request: object) -> Any:  # noqa: ANN401 - the method's answer
+        """Call a method. Raises `UnreachableError`, `SettingsError` and `AccountError`."""
+        import grpc
+
+        token = os.environ.get(TOKEN, "").strip()
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        try:
+            return getattr(self._stub, method)(request, timeout=TIMEOUT, metadata=metadata)
+        except grpc.RpcError as error:
+            code, told = error.code(), error.details() or ""
+            if code is grpc.StatusCode.UNAUTHENTICATED:
+                msg = f"{self._target} wants a token: set {TOKEN}"
+                raise SettingsError(msg) from error
+            if code in _REFUSALS:
+                raise AccountError(told) from error
+            raise failure(self._target, error) from error
+
+    def pages(self, tier: str) -> Iterator[Any]:
+        """Yield all records, a page at a time."""
+        from ratelimitd.rpc.admin_client import pb
+
+        token = ""
+        while True:
+            request = pb.ListKeysRequest(page_size=1_000, page_token=token, tier=tier)
+            page = self.call("ListKeys", request)
+            yield from page.records
+            token = page.next_page_token
+            if not token:
+                return
+
+
+class _Refusals:
+    """The statuses of what the key's state does not allow."""
+
+    def __contains__(self, code: Any) -> bool:  # noqa: ANN401 - a grpc.StatusCode
+        return code.name in {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
+
+
+_REFUSALS = _Refusals()
+
+
+def key(text: str) -> Any:  # noqa: ANN401 - a message of `rpc.admin_client`
+    """Return the key that an argument names; `-` reads it from stdin. Raises `SettingsError`."""
+    from ratelimitd.rpc.admin_client import pb
+
+    said = sys.stdin.readline().strip() if text == "-" else text
+    if not said:
+        msg = "no key: name it, or write `-` and put it on stdin"
+        raise SettingsError(msg)
+    if said.startswith(HASH):
+        return pb.Key(subject=said.removeprefix(HASH))
+    return pb.Key(api_key=said)
+
+
+def imported(server: Admin, lines: list[dict[str, Any]]) -> int:
+    """Write records as `as_dict` told them, or with `api_key` beside; return how many."""
+    from ratelimitd.rpc.admin_client import pb, record_of
+
+    request = pb.ImportKeysRequest()
+    for said in lines:
+        record, api_key = record_of(said)
+        which = pb.Key(api_key=api_key) if api_key else pb.Key(subject=record.subject)
+        request.keys.add(key=which, record=record)
+    written: int = server.call("ImportKeys", request).written
+    return written

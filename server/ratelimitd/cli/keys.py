@@ -1,0 +1,202 @@
+"""`keys`: who has which tier and limits, asked of and told to a running limiter's admin listener.
+
+What was typed is never shown again: it may be an API key. Answers have its hash.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App
+
+from ratelimitd.cli import flags, terminal, values
+from ratelimitd.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+LOCAL = "127.0.0.1:9090"
+_BATCH = 200
+_HELP = """Register API keys: their tiers, limits and dates.
+
+Example: `ratelimitd keys add sk-acme --tier pro`"""
+
+keys = App(name="keys", help=_HELP, usage="Usage: ratelimitd keys COMMAND")
+
+
+@keys.command(name="add", usage="Usage: ratelimitd keys add --tier TIER [OPTIONS] KEY")
+def add(
+    key: flags.Key,
+    *,
+    tier: str,
+    limit: flags.OwnLimits = None,
+    attr: flags.Attributes = None,
+    billing_day: flags.BillingDay = None,
+    expires: flags.Expires = None,
+    note: flags.Note = None,
+    admin: flags.AdminTarget = LOCAL,
+    as_json: flags.Json = False,
+) -> int:
+    """Register a key. Example: `ratelimitd keys add sk-acme --tier team --limit tokens=5M/day`."""
+    from ratelimitd.cli import _admin
+    from ratelimitd.rpc.admin_client import pb
+
+    record = pb.KeyRecord(tier=tier)
+    _fill(record, limit, attr, {"billing_day": billing_day, "expires": expires, "note": note})
+    request = pb.AddKeyRequest(key=_admin.key(key), record=record)
+    return _written(_admin.Admin(admin).call("AddKey", request), as_json=as_json)
+
+
+@keys.command(name="set", usage="Usage: ratelimitd keys set [OPTIONS] KEY")
+def change(
+    key: flags.Key,
+    *,
+    tier: str | None = None,
+    limit: flags.OwnLimits = None,
+    attr: flags.Attributes = None,
+    billing_day: flags.BillingDay = None,
+    expires: flags.Expires = None,
+    note: flags.Note = None,
+    admin: flags.AdminTarget = LOCAL,
+    as_json: flags.Json = False,
+) -> int:
+    """Change what is given, leave the rest. Example: `ratelimitd keys set sk-acme --tier pro`."""
+    from ratelimitd.cli import _admin
+    from ratelimitd.rpc.admin_client import pb
+
+    which, server = _admin.key(key), _admin.Admin(admin)
+    record = server.call("GetKey", pb.GetKeyRequest(key=which)).record
+    record.tier = tier or record.tier
+    _fill(record, limit, attr, {"billing_day": billing_day, "expires": expires, "note": note})
+    request = pb.SetKeyRequest(key=which, record=record)
+    return _written(server.call("SetKey", request), as_json=as_json)
+
+
+@keys.command(name="show", usage="Usage: ratelimitd keys show [OPTIONS] KEY")
+def show(key: flags.Key, *, admin: flags.AdminTarget = LOCAL, as_json: flags.Json = False) -> int:
+    """Show the record of a key. Example: `ratelimitd keys show sk-acme`."""
+    from ratelimitd.cli import _admin
+    from ratelimitd.rpc.admin_client import pb
+
+    request = pb.GetKeyRequest(key=_admin.key(key))
+    _print([_admin.Admin(admin).call("GetKey", request).record], as_json=as_json)
+    return 0
+
+
+@keys.command(name="revoke", usage="Usage: ratelimitd keys revoke [OPTIONS] KEY")
+def revoke(key: flags.Key, *, admin: flags.AdminTarget = LOCAL) -> int:
+    """Refuse a key from now on, for good. Example: `ratelimitd keys revoke sk-acme`."""
+    from ratelimitd.cli import _admin
+    from ratelimitd.rpc.admin_client import pb
+
+    request = pb.RevokeKeyRequest(key=_admin.key(key))
+    _print([_admin.Admin(admin).call("RevokeKey", request).record], as_json=False)
+    terminal.say("It is refused everywhere within a second")
+    return 0
+
+
+@keys.command(name="list", usage="Usage: ratelimitd keys list [OPTIONS]")
+def listed(*, tier: str = "", admin: flags.AdminTarget = LOCAL, as_json: flags.Json = False) -> int:
+    """List all keys, or those of a tier. Example: `ratelimitd keys list --tier pro`."""
+    from ratelimitd.cli import _admin
+
+    _print(_admin.Admin(admin).pages(tier), as_json=as_json)
+    return 0
+
+
+@keys.command(name="export", usage="Usage: ratelimitd keys export [OPTIONS]")
+def export(*, tier: str = "", admin: flags.AdminTarget = LOCAL) -> int:
+    """Write all records as JSON lines, for `import`. Example: `ratelimitd keys export > keys`."""
+    from ratelimitd.cli import _admin
+
+    found = _admin.Admin(admin).pages(tier)
+    _print((record for record in found if not record.from_policy), as_json=True)
+    return 0
+
+
+@keys.command(name="import", usage="Usage: ratelimitd keys import [OPTIONS] FILE")
+def load(file: flags.KeysFile, *, admin: flags.AdminTarget = LOCAL) -> int:
+    """Write records of JSON lines, whatever was there. Example: `ratelimitd keys import keys`."""
+    from ratelimitd.cli import _admin
+
+    server, count = _admin.Admin(admin), 0
+    requests = _read(file)
+    with terminal.working("importing …"):
+        for first in range(0, len(requests), _BATCH):
+            count += _admin.imported(server, requests[first : first + _BATCH])
+    print(count)
+    return 0
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        msg = f"{file}: no JSON lines: {error}"
+        raise SettingsError(msg) from error
+
+
+def _fill(
+    record: Any,  # noqa: ANN401 - a message of `rpc.admin_client`
+    limits: list[str] | None,
+    attributes: list[str] | None,
+    plain: dict[str, Any],
+) -> None:
+    """Put flags into a record. Raises `SettingsError` with every fault."""
+    faults = values.Faults()
+    if limits:
+        record.ClearField("limits")
+    for text in limits or ():
+        meter, equals, rate = text.partition("=")
+        if not equals:
+            faults.add(f"--limit {text}: write METER=RATE, as requests=20_000/hour")
+        record.limits.add(meter=meter, rate=rate)
+    for text in attributes or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            faults.add(f"--attr {text}: write NAME=VALUE, as org=acme")
+        record.attributes[name] = value
+    record.billing_day = plain["billing_day"] or record.billing_day
+    record.note = record.note if plain["note"] is None else plain["note"]
+    if plain["expires"]:
+        at = faults.of("--expires", _instant, plain["expires"])
+        if at is not None:
+            record.expires.FromDatetime(at)
+    faults.settle()
+
+
+def _instant(text: str) -> dt.datetime:
+    try:
+        at = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{text!r} is no date; write 2026-12-31 or 2026-12-31T18:00:00Z"
+        raise SettingsError(msg) from error
+    return at.replace(tzinfo=at.tzinfo or dt.UTC)
+
+
+def _written(answer: Any, *, as_json: bool) -> int:  # noqa: ANN401 - either answer
+    _print([answer.record], as_json=as_json)
+    if not answer.lasting:
+        terminal.warn("the registry is in memory: this is gone when the limiter ends")
+    terminal.say("Try: `ratelimitd usage KEY`")
+    return 0
+
+
+def _print(records: Iterable[Any], *, as_json: bool) -> None:
+    """Print records, one a line."""
+    from ratelimitd.rpc.admin_client import as_dict
+
+    for record in records:
+        if as_json:
+            print(json.dumps(as_dict(record)))
+            continue
+        state = [name for name in ("revoked", "disabled", "from_policy") if getattr(record, name)]
+        own = [f"{limit.meter}={limit.rate}" for limit in record.limits]
+        words = [record.subject, record.tier, *own, *state, record.note]
+        print("  ".join(terminal.printable(word) for word in words if word))

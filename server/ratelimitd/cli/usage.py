@@ -1,0 +1,42 @@
+"""`usage`: how the limits of a key stand, asked of a running limiter's admin listener."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.text import Text
+
+from ratelimitd.cli import flags, terminal
+
+
+def usage(
+    key: flags.Key, *, admin: flags.AdminTarget = "127.0.0.1:9090", as_json: flags.Json = False
+) -> int:
+    """Show what a key has used of each of its limits. Charges nothing.
+
+    Example: `ratelimitd usage demo-free`
+    """
+    from ratelimitd.cli import _admin
+    from ratelimitd.rpc.admin_client import as_dict, pb
+
+    told = _admin.Admin(admin).call("GetUsage", pb.GetUsageRequest(key=_admin.key(key)))
+    if as_json:
+        limits = [as_dict(limit) for limit in told.limits]
+        print(json.dumps({"tier": told.tier, "refusal": told.refusal, "limits": limits}))
+        return 0
+    text = Text(told.tier or "not registered", "bold")
+    if told.refusal:
+        text.append(f"\n  {terminal.printable(told.refusal)}", "red")
+    for limit in told.limits:
+        text.append(f"\n  {_line(limit)}")
+    terminal.console(sys.stdout).print(text, soft_wrap=True)
+    terminal.say("Try: --json is for scripts")
+    return 0
+
+
+def _line(limit: Any) -> str:  # noqa: ANN401 - a message of `rpc.admin_client`
+    name = terminal.printable(limit.limit)
+    left = f"{name}: {limit.used:,} of {limit.amount:,} used, {limit.remaining:,} left"
+    return f"{left}, all of it again at {limit.reset.ToJsonString()}" if limit.used else left

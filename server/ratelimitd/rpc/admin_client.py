@@ -1,0 +1,49 @@
+"""AdminService from the other side, for the command line: its messages, and JSON that stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
+from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
+from ratelimitd.errors import SettingsError
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+
+__all__ = ["as_dict", "pb", "record_of", "stub"]
+
+
+def stub(channel: grpc.Channel) -> AdminServiceStub:
+    """Return what calls an admin listener."""
+    return AdminServiceStub(channel)
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return a message as a shape for scripts: proto names, counts as numbers, nothing left out."""
+    told: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return {name: _plain(message, name, value) for name, value in told.items()}
+
+
+def _plain(message: Message, name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """Return a 64-bit count as a number: JSON of protobuf writes them as strings."""
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.cpp_type == field.CPPTYPE_UINT64:
+        return int(value)
+    return value
+
+
+def record_of(said: dict[str, Any]) -> tuple[pb.KeyRecord, str]:
+    """Return the record that JSON tells, and the key beside it. Raises `SettingsError`."""
+    plain = dict(said)
+    api_key = str(plain.pop("api_key", ""))
+    try:
+        return ParseDict(plain, pb.KeyRecord()), api_key
+    except ParseError as error:
+        msg = "a line is no record as `keys export` writes it"
+        raise SettingsError(msg) from error

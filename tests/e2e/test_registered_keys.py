@@ -1,0 +1,54 @@
+"""Two real limiters on one Redis: what is changed by the one is in force in the other."""
+
+import asyncio
+import sys
+import time
+from asyncio.subprocess import PIPE
+
+from tests.e2e.support.limiter import Limiter, run_limiter
+from tests.support.redis.server import Server
+
+WITHIN = 10.0
+"""Seconds: generous for a machine that does other things beside; the promise is one."""
+
+
+async def keys(limiter: Limiter, *words: str) -> str:
+    """Run `ratelimitd keys` against a limiter."""
+    command = (sys.executable, "-m", "ratelimitd", "keys", *words, "--admin", limiter.admin)
+    run = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    output, complaint = await run.communicate()
+    assert run.returncode == 0, complaint.decode()
+    return output.decode()
+
+
+async def until_shown(limiter: Limiter, amount: int | None) -> None:
+    """Wait until a key's limit is so large; None: until the key is refused."""
+    end = time.monotonic() + WITHIN
+    while True:
+        answer = await limiter.peek("api_key=sk-two")
+        shown = answer["headers"].get("X-RateLimit-Limit")
+        if answer["allowed"] is (amount is not None) and shown == (amount and str(amount)):
+            return
+        assert time.monotonic() < end, answer
+
+
+async def test_a_change_in_one_process_is_in_force_in_the_other(redis_server: Server) -> None:
+    """An upgrade, limits of the key's own, a revocation; and what was used stays used."""
+    async with (
+        run_limiter(store=redis_server.url) as one,
+        run_limiter(store=redis_server.url) as other,
+    ):
+        await other.charge(5, api_key="sk-two")
+        await until_shown(other, 100)
+        await keys(one, "add", "sk-two", "--tier", "pro")
+        await until_shown(other, 1_000)
+        answer = await other.peek("api_key=sk-two")
+        assert answer["headers"]["X-RateLimit-Remaining"] == "995"
+        await keys(one, "set", "sk-two", "--limit", "requests=77/hour")
+        await until_shown(other, 77)
+        assert "sk-two" not in await keys(other, "list")
+        await keys(one, "revoke", "sk-two")
+        await until_shown(other, None)
+    with redis_server.client() as client:
+        assert not [key for key in client.scan_iter("*") if b"sk-two" in key]
+        assert b"sk-two" not in b"".join(client.hvals("rlk1:{keys}:records"))
