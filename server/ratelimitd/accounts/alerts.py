@@ -1,0 +1,153 @@
+"""Alerts: what a customer asked to be told, and what is due by how limits stand.
+
+Pure: knows no store, no secret in the clear, nobody's address. Where events go is `outbox`'s and
+`delivery`'s.
+
+An event is due while the used part of a limit is at the threshold or over it. Its id is that of the
+alert and of the limit's window (of the hour, for token buckets and leases), so that whoever adds
+each id once tells it once per window; what was lost on the way is due again with the next decision.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ratelimitd.model import Algorithm, Limit, MeterKind, Standing, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MOST_ALERTS: Final = 20
+"""Alerts of one key."""
+EVENT: Final = "rate_limit.threshold_reached"
+"""The type that the body of every event names."""
+HOUR: Final = 3_600_000_000
+"""Microseconds. How often at most is told of what has no window to begin anew."""
+
+_LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+
+
+class AlertType(enum.Enum):
+    """Which meters an alert is about."""
+
+    RATE_LIMIT = "rate_limit"
+    TOKEN_QUOTA = "token_quota"  # noqa: S105 - the promised word
+    CONCURRENT = "concurrent"
+
+
+KINDS: Final = {
+    AlertType.RATE_LIMIT: MeterKind.PREPAID,
+    AlertType.TOKEN_QUOTA: MeterKind.POSTPAID,
+    AlertType.CONCURRENT: MeterKind.LEASE,
+}
+"""Which meters those are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One wish of one key."""
+
+    id: str
+    """Ours: `alert_…`."""
+    subject: Subject
+    type: AlertType
+    limit: str
+    """The limit's name; empty: the one that headers report, or the longest of its kind."""
+    threshold: int
+    """Percent of the limit, 1 to 100."""
+    created: int
+    """Microseconds since the epoch."""
+    sealed: bytes = field(repr=False)
+    """Where to, and the signing secret: `sealing` opens it."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= 100:  # noqa: PLR2004 - percent
+            msg = f"alert {self.id}: a threshold of {self.threshold} is not within 1..100"
+            raise ValueError(msg)
+
+
+class Reported(NamedTuple):
+    """What headers of the alert's domain report."""
+
+    limit: str = ""
+    meter: str = ""
+
+
+class Event(NamedTuple):
+    """That a threshold has been reached."""
+
+    id: str
+    """The webhook's id: the same for one alert and window, whoever tells it."""
+    alert: Alert
+    body: str
+    """What is posted, JSON."""
+    over: int
+    """Until when the id must not be used again, microseconds."""
+
+
+def own_limit(limit: Limit) -> bool:
+    """Say whether a limit can be the subject of an alert: the key's alone, and one that denies."""
+    return limit.per == ("subject",) and not limit.shadow
+
+
+def chosen(
+    alert_type: AlertType, name: str, limits: Iterable[Limit], reported: Reported
+) -> Limit | None:
+    """Return which of a key's limits an alert is about; None where it has none of the kind."""
+    kind = KINDS[alert_type]
+    mine = [limit for limit in limits if limit.meter.kind is kind and own_limit(limit)]
+    if name:
+        return next((limit for limit in mine if limit.name == name), None)
+    if kind is MeterKind.PREPAID:
+        mine = [limit for limit in mine if limit.meter.name == reported.meter]
+        for limit in mine:
+            if limit.name == reported.limit:
+                return limit
+    mine = [limit for limit in mine if not limit.when]
+    return max(mine, key=lambda each: each.window.longest_us if each.window else 0, default=None)
+
+
+def due(
+    alerts: Iterable[Alert], standings: Sequence[Standing], now: int, reported: Reported
+) -> list[Event]:
+    """Return the events that are due by how a subject's own limits stand at `now`."""
+    limits = [standing.limit for standing in standings]
+    found = []
+    for alert in alerts:
+        limit = chosen(alert.type, alert.limit, limits, reported)
+        if limit is None:
+            continue
+        standing = max((each for each in standings if each.limit is limit), key=lambda s: s.after)
+        if standing.after * 100 >= alert.threshold * limit.capacity and standing.after:
+            found.append(_event(alert, standing, now))
+    return found
+
+
+def _event(alert: Alert, standing: Standing, now: int) -> Event:
+    limit = standing.limit
+    start, end = now - now % HOUR, now - now % HOUR + HOUR
+    if limit.window is not None and limit.algorithm is not Algorithm.TOKEN_BUCKET:
+        start, end = limit.window.span(now)
+    named = f"{alert.id}|{limit.name}|{start}".encode()
+    data = {
+        "meter": limit.meter.name,
+        "window": limit.window.name if limit.window else None,
+        "threshold": alert.threshold,
+        "used": standing.after,
+        "limit": limit.capacity,
+        "remaining": standing.remaining,
+        "reset_at": timestamp(standing.reset_at),
+    }
+    body = json.dumps({"type": EVENT, "timestamp": timestamp(now), "data": data})
+    return Event(f"msg_{blake2b(named, digest_size=16).hexdigest()}", alert, body, end)
+
+
+def timestamp(instant: int) -> str:
+    """Return an instant as RFC 3339 UTC, whole seconds rounded up."""
+    whole = min(-(-instant // 1_000_000), _LAST)
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
