@@ -1,0 +1,111 @@
+"""Webhooks over real connections: where they go, and where they never do."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ratelimitd.accounts.addresses import Destination
+from ratelimitd.accounts.alerts import Alert, AlertType
+from ratelimitd.accounts.delivery import Courier, PostError, Route
+from ratelimitd.accounts.outbox import Message
+from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
+from ratelimitd.clock import SystemClock
+from ratelimitd.http.webhooks import Poster
+from ratelimitd.model import Subject
+from tests.e2e.support.waiting import wait_until
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ANNA = Subject(b"a" * 16)
+MANY = 200
+
+
+@contextlib.asynccontextmanager
+async def receiver(answer: bytes, heads: list[str]) -> AsyncIterator[int]:
+    """Answer each request alike, noting its head; yield the port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("inner", ["127.0.0.1", "::ffff:127.0.0.1", "169.254.169.254", "10.0.0.7"])
+async def test_a_name_that_leads_inside_is_not_connected_to(inner: str) -> None:
+    """Alone or among public addresses, whatever it had led to when the alert was made."""
+    heads: list[str] = []
+    async with receiver(b"HTTP/1.1 200 OK\r\n\r\n", heads) as port:
+
+        async def rebound(host: str, port: int) -> list[str]:
+            return ["8.8.8.8", inner]
+
+        poster = Poster(resolve=rebound)
+        with pytest.raises(PostError, match="refused_address"):
+            await poster(Destination(False, "hooks.example", port, "/"), {}, b"{}")
+    assert heads == []
+
+
+@pytest.mark.parametrize("status", [200, 302, 500])
+async def test_only_the_first_line_of_an_answer_counts(status: int) -> None:
+    """A redirect is an answer like any other; the name stays in the Host header."""
+    heads: list[str] = []
+    answer = b"HTTP/1.1 %d X\r\nlocation: http://127.0.0.1:1/\r\n\r\n" % status
+    async with receiver(b"HTTP/1.1 103 Early\r\nlink: a\r\n\r\n" + answer, heads) as port:
+
+        async def here(host: str, port: int) -> list[str]:
+            return ["127.0.0.1"]
+
+        poster = Poster(allow_private=True, resolve=here)
+        to = Destination(False, "hooks.example", port, "/a?b")
+        assert await poster(to, {"webhook-id": "msg_1"}, b"{}") == status
+    (head,) = heads
+    assert head.startswith("POST /a?b HTTP/1.1\r\n")
+    assert f"host: hooks.example:{port}\r\n" in head
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0\r\n", b"HTTP/1.1 99 X\r\n", b"x" * 100_000])
+async def test_what_is_no_answer_is_a_failed_attempt(answer: bytes) -> None:
+    """Nor is more than a line of it kept."""
+    async with receiver(answer, []) as port:
+        poster = Poster(allow_private=True)
+        with pytest.raises(PostError, match="unreachable"):
+            await poster(Destination(False, "127.0.0.1", port, "/"), {}, b"{}")
+
+
+async def test_each_message_is_delivered_once() -> None:
+    """Many at once, over few connections at a time; then the outbox is empty."""
+    heads: list[str] = []
+    outbox, clock = SqliteOutbox(), SystemClock()
+    await outbox.start()
+    alert = Alert(
+        id="alert_1",
+        subject=ANNA,
+        type=AlertType.RATE_LIMIT,
+        limit="",
+        threshold=80,
+        created=clock(),
+        sealed=b"",
+    )
+    await outbox.put(alert, 20)
+    for number in range(MANY):
+        message = Message(f"msg_{number}", ANNA, alert.id, "{}", clock())
+        await outbox.add(message, clock() + 3_600_000_000)
+    async with receiver(b"HTTP/1.1 204 X\r\n\r\n", heads) as port:
+        route = Route(Destination(False, "127.0.0.1", port, "/"), SECRET)
+        courier = Courier(outbox, Poster(allow_private=True), lambda _: route, clock)
+        courier.start()
+        await wait_until(
+            lambda: courier.counts["delivered"] == MANY, description="all of them", within=60
+        )
+        await courier.close()
+    ids = [line for head in heads for line in head.split("\r\n") if line.startswith("webhook-id")]
+    assert sorted(ids) == sorted(f"webhook-id: msg_{number}" for number in range(MANY))
+    assert await outbox.waiting() == 0
+    await outbox.close()
