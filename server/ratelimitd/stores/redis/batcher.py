@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 2
 """Batches on their way at once: one is decided while the next travels."""
-MOST_DECISIONS = 256
-"""In one batch: bounds how long Redis is busy with it (about 3 µs each)."""
+MOST_DECISIONS = 128
+"""In one batch: bounds how long Redis is busy with it (about 6 µs each, of three limits)."""
 MOST_WAITING = 65_536
 """Decisions that wait for a batch; more are refused, so that memory is bounded."""
 
