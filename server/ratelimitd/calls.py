@@ -268,8 +268,11 @@ def settle_unasked(call: Call, *, allowed: bool) -> Decision:
 
 def leased(ops: Sequence[Op], lease: str) -> Leased:
     """Return a call's operations, of which each acquisition is of this lease."""
-    own = (op._replace(lease=lease) if op.kind == Kind.ACQUIRE else op for op in ops)
-    return Leased(own, ops, lease)
+    own = Leased(ops, ops, lease)
+    for index, op in enumerate(ops):
+        if op[0] == Kind.ACQUIRE:
+            own[index] = op._replace(lease=lease)
+    return own
 
 
 def _denied(call: Call, taken: Taken) -> Decision:

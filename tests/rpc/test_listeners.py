@@ -109,8 +109,10 @@ async def test_administration_is_served_on_the_admin_listener_only(
 ) -> None:
     """On the limiter's own it is UNIMPLEMENTED, like whatever nobody serves."""
     method = "/ratelimitd.v1.AdminService/GetKey"
-    failed = await failure(client.channel.unary_unary(method)(b""))
+    get: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(method)
+    failed = await failure(get(b""))
     assert failed.code is grpc.StatusCode.UNIMPLEMENTED
     async with grpc.aio.insecure_channel(service.addresses["admin"][0]) as channel:
-        failed = await failure(channel.unary_unary(method)(b""))
+        get = channel.unary_unary(method)
+        failed = await failure(get(b""))
     assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
