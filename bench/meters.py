@@ -1,7 +1,7 @@
 """What tokens and concurrency add: a request's call with three meters, and the call at its end.
 
-`python -m bench.meters` runs these rows alone. The calls are those of envoy/envoy.yaml: one
-descriptor for requests; with a peek at the tokens and an acquisition beside it; and the reports of
+`python -m bench.meters` runs these rows alone. The calls are those of envoy/envoy.yaml: requests,
+by key and by address; with a peek at the tokens and an acquisition beside them; and the reports of
 what was used, with the lease that the second kind was given.
 """
 
@@ -40,9 +40,22 @@ def message(*, tokens: int | None, lease: str | None) -> RateLimitRequest:
     return done
 
 
+def alone() -> RateLimitRequest:
+    """Return the call of a request with requests alone: those of its key, and of its address."""
+    whole = request.message()
+    address = whole.descriptors.add()
+    for key, value in (
+        ("meter", "address"),
+        ("remote_address", "10.1.2.3"),
+        ("masked_remote_address", "10.1.2.3/32"),
+    ):
+        address.entries.add(key=key, value=value)
+    return whole
+
+
 def beginning() -> RateLimitRequest:
     """Return the call of a request with three meters."""
-    whole = request.message()
+    whole = alone()
     _described(whole, meter="tokens").hits_addend.value = 0
     _described(whole, meter="concurrent")
     return whole
@@ -83,7 +96,7 @@ def round_of(server: servers.Running, calls: int) -> dict[str, float]:
         costs[name] = (server.cpu_seconds() - before) / calls * 1e6
         return driven.answers
 
-    spend(ALONE, [request.frame()] * calls)
+    spend(ALONE, [framed(alone())] * calls)
     leases = leases_of(spend(THREE, [framed(beginning())] * calls))
     ends = [framed(message(tokens=42, lease=lease)) for lease in leases]
     spend(DONE, ends)
