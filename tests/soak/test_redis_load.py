@@ -13,6 +13,7 @@ from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from ratelimitd.stores.redis import batcher
 from ratelimitd.stores.redis.opening import open_redis
 from tests.e2e.support.limiter import run_limiter
 from tests.e2e.support.redis_calls import Line, crowd, dial, paced, percentile, question
@@ -33,7 +34,7 @@ MEMORY: Final = "memory"
 WORSE: Final = 5.0
 """Milliseconds."""
 KEYS: Final = 50
-DECISIONS: Final = 256
+DECISIONS: Final = batcher.MOST_DECISIONS
 BATCHES: Final = 200
 LOGGED: Final = 200
 """Microseconds: more than any of the commands takes that the script gives, which are logged too."""
@@ -135,7 +136,7 @@ async def test_three_times_what_it_can(redis_server: Server) -> None:
 
 
 async def test_the_longest_batch(redis_server: Server) -> None:
-    """256 decisions of three limits each, by Redis's own clock."""
+    """As many decisions of three limits as go into one, by Redis's own clock."""
     with redis_server.client() as client:
         client.config_set("slowlog-log-slower-than", LOGGED)
         client.config_set("slowlog-max-len", 4 * BATCHES)
