@@ -9,6 +9,7 @@ import pytest
 
 from ratelimitd.clock import ManualClock
 from tests.rpc.support.calls import Client
+from tests.rpc.support.limiter_service import Service as LimiterClient
 from tests.rpc.support.serving import NOON, TRANSPORTS, running
 
 if TYPE_CHECKING:
@@ -43,3 +44,10 @@ async def client(service: Service) -> AsyncIterator[Client]:
     """A client of `service`."""
     async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
         yield Client(channel)
+
+
+@pytest.fixture
+async def limiter(service: Service) -> AsyncIterator[LimiterClient]:
+    """A client of `service`'s LimiterService."""
+    async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
+        yield LimiterClient(channel)

@@ -14,7 +14,7 @@ from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
 from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address, Settings
-from tests.rpc.support.calls import Client, one
+from tests.rpc.support.calls import Client, failure, one
 from tests.rpc.support.serving import running
 
 if TYPE_CHECKING:
@@ -75,13 +75,6 @@ async def passed(both: Both, api_key: str, most: int = 12) -> int:
     return codes.count(1)
 
 
-async def refused(call: Any) -> tuple[grpc.StatusCode, str]:  # noqa: ANN401 - a call
-    """Return how a call ended that must not succeed."""
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call
-    return failed.value.code(), failed.value.details() or ""
-
-
 async def test_a_registered_key_has_its_tier_at_once(both: Both) -> None:
     """What was used before stays used; a revoked key passes no more."""
     assert await passed(both, "k", 2) == 2
@@ -133,22 +126,22 @@ WRONG = (
 @pytest.mark.parametrize(("record", "why"), WRONG)
 async def test_a_faulty_record_is_not_written(both: Both, record: pb.KeyRecord, why: str) -> None:
     """The mistake is named, and nothing is there afterwards."""
-    code, text = await refused(both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=record)))
+    code, text = await failure(both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=record)))
     assert (code, why in text) == (grpc.StatusCode.INVALID_ARGUMENT, True), text
-    code, _ = await refused(both.admin.GetKey(pb.GetKeyRequest(key=key("k"))))
+    code, _ = await failure(both.admin.GetKey(pb.GetKeyRequest(key=key("k"))))
     assert code is grpc.StatusCode.NOT_FOUND
 
 
 async def test_a_key_is_registered_once_and_changed_by_version(both: Both) -> None:
     """Who changes a version that is no longer there is told so."""
     added = await both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=PRO))
-    code, _ = await refused(both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=PRO)))
+    code, _ = await failure(both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=PRO)))
     assert code is grpc.StatusCode.ALREADY_EXISTS
     changed = pb.KeyRecord(tier="free", version=added.record.version)
     await both.admin.SetKey(pb.SetKeyRequest(key=key("k"), record=changed))
-    code, _ = await refused(both.admin.SetKey(pb.SetKeyRequest(key=key("k"), record=changed)))
+    code, _ = await failure(both.admin.SetKey(pb.SetKeyRequest(key=key("k"), record=changed)))
     assert code is grpc.StatusCode.ABORTED
-    code, _ = await refused(both.admin.SetKey(pb.SetKeyRequest(key=key("other"), record=PRO)))
+    code, _ = await failure(both.admin.SetKey(pb.SetKeyRequest(key=key("other"), record=PRO)))
     assert code is grpc.StatusCode.NOT_FOUND
 
 
@@ -156,9 +149,9 @@ async def test_the_policy_files_keys_are_read_only(both: Both) -> None:
     """They are told and listed like others, and changed in their file alone."""
     told = (await both.admin.GetKey(pb.GetKeyRequest(key=key("filed")))).record
     assert (told.from_policy, told.limits[0].rate) == (True, "8/hour")
-    code, text = await refused(both.admin.RevokeKey(pb.RevokeKeyRequest(key=key("filed"))))
+    code, text = await failure(both.admin.RevokeKey(pb.RevokeKeyRequest(key=key("filed"))))
     assert (code, "policy file" in text) == (grpc.StatusCode.FAILED_PRECONDITION, True)
-    code, _ = await refused(both.admin.AddKey(pb.AddKeyRequest(key=key("filed"), record=PRO)))
+    code, _ = await failure(both.admin.AddKey(pb.AddKeyRequest(key=key("filed"), record=PRO)))
     assert code is grpc.StatusCode.ALREADY_EXISTS
 
 
@@ -225,7 +218,7 @@ async def test_with_tokens_nobody_comes_in_without_one(tmp_path: Path) -> None:
         request = pb.ListKeysRequest()
         for shown in ("", "Bearer wrong", "Bearer", tokens[0].decode()):
             metadata = (("authorization", shown),) if shown else ()
-            code, _ = await refused(both.admin.ListKeys(request, metadata=metadata))
+            code, _ = await failure(both.admin.ListKeys(request, metadata=metadata))
             assert code is grpc.StatusCode.UNAUTHENTICATED
         for token in tokens:
             shown = f"Bearer {token.decode()}"

@@ -9,6 +9,7 @@ import pytest
 
 from bench import raw
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from tests.rpc.support.asgi import framed
 from tests.rpc.support.calls import METHOD, OK, OVER_LIMIT, one
 from tests.rpc.support.serving import policy, running
 
@@ -16,13 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALLS = 300
+CALL = framed(one("api_key=a").SerializeToString())
 LIMITS = policy("{meter: requests, rate: 250/hour}")
-
-
-def frame() -> bytes:
-    """Return a call's message."""
-    wire = one("api_key=a").SerializeToString()
-    return b"\0" + len(wire).to_bytes(4, "big") + wire
 
 
 async def test_every_call_is_made_and_timed(transport: str, tmp_path: Path) -> None:
@@ -30,7 +26,7 @@ async def test_every_call_is_made_and_timed(transport: str, tmp_path: Path) -> N
     async with running(transport, tmp_path, LIMITS) as service:
         target = service.addresses["grpc"][0]
         driven = await asyncio.to_thread(
-            raw.drive, target, METHOD, [frame()] * CALLS, 2, 20, keep=True
+            raw.drive, target, METHOD, [CALL] * CALLS, 2, 20, keep=True
         )
         counts = service.telemetry.counts
         assert (counts["decisions", "allowed"], counts["decisions", "denied"]) == (250, 50)
@@ -45,4 +41,4 @@ async def test_answers_without_a_message_are_no_decisions(transport: str, tmp_pa
     async with running(transport, tmp_path, LIMITS) as service:
         target = service.addresses["grpc"][0]
         with pytest.raises(KeyError):
-            await asyncio.to_thread(raw.drive, target, f"{METHOD}Not", [frame()] * 10, 1, 5)
+            await asyncio.to_thread(raw.drive, target, f"{METHOD}Not", [CALL] * 10, 1, 5)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from ratelimitd.limiter import Limiter
     from ratelimitd.model import Op
     from ratelimitd.stores.ports import Counters, Taken
 
@@ -39,6 +40,13 @@ class Noting:
         self._counters = counters
         self.takes = 0
 
+    @classmethod
+    def within(cls, limiter: Limiter) -> Noting:
+        """Note what a limiter takes from now on."""
+        noting = cls(limiter._counters)
+        limiter._counters = noting
+        return noting
+
     async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
         """Count, and hand on."""
         self.takes += 1
@@ -56,9 +64,7 @@ async def served(transport: str, tmp_path: Path) -> AsyncIterator[tuple[Noting, 
         running(transport, tmp_path, text, ManualClock(NOON)) as service,
         grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel,
     ):
-        noting = Noting(service.limiter._counters)
-        service.limiter._counters = noting
-        yield noting, Client(channel)
+        yield Noting.within(service.limiter), Client(channel)
 
 
 @fuzzed

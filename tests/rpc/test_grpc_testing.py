@@ -1,12 +1,11 @@
 """The servicer under grpcio-testing's server: a third way to call it, without a transport.
 
-Its server is synchronous and ours a coroutine, so an adapter runs each call to its end: a decision
-from memory never waits.
+Its server is synchronous and ours a coroutine: see `support.synchronous`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc_testing
@@ -16,56 +15,15 @@ from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2
 from ratelimitd.rpc.ratelimit import RateLimitServicer
 from ratelimitd.telemetry import Telemetry
 from tests.rpc.support.calls import OK, OVER_LIMIT, describe, header, one, question
+from tests.rpc.support.synchronous import Synchronous
 from tests.support.ops import MINUTELY, fixed
 from tests.support.policies import Service, with_tier
-from tests.support.stores import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import (
-        RateLimitRequest,
-        RateLimitResponse,
-    )
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
 
 SERVICE = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]
 METHOD = SERVICE.methods_by_name["ShouldRateLimit"]
-
-
-class _Awaitable:
-    """A synchronous context as the servicer expects it."""
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._context = context
-
-    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
-        """End the call; grpcio-testing raises."""
-        self._context.abort(code, details)
-        raise AssertionError
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Call back when the call has ended."""
-        self._context.add_callback(lambda: callback(self))
-
-    def cancelled(self) -> bool:
-        """grpcio-testing always takes the answer."""
-        return False
-
-
-class Synchronous:
-    """The servicer as a synchronous server calls it."""
-
-    def __init__(self, servicer: RateLimitServicer) -> None:
-        self._servicer = servicer
-
-    def ShouldRateLimit(
-        self, request: RateLimitRequest, context: grpc.ServicerContext
-    ) -> RateLimitResponse:
-        """Run the coroutine to its end."""
-        answer: RateLimitResponse = at_once(
-            self._servicer.ShouldRateLimit(request, _Awaitable(context))
-        )
-        return answer
 
 
 class Bench:
@@ -74,9 +32,9 @@ class Bench:
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         self.service = Service(with_tier(fixed(5, MINUTELY)))
-        servicer = Synchronous(RateLimitServicer(self.service.limiter, self.telemetry))
+        servicer = RateLimitServicer(self.service.limiter, self.telemetry)
         self._server = grpc_testing.server_from_dictionary(
-            {SERVICE: servicer}, grpc_testing.strict_real_time()
+            {SERVICE: Synchronous(servicer, (METHOD.name,))}, grpc_testing.strict_real_time()
         )
 
     def ask(self, request: RateLimitRequest) -> tuple[Any, grpc.StatusCode, str]:
@@ -98,7 +56,7 @@ def ours(*entries: str, hits: int | None = None) -> RateLimitRequest:
 
 
 def test_a_decision_without_a_transport(bench: Bench) -> None:
-    """The servicer needs nothing of its context but `abort`: it answers as on any transport."""
+    """The servicer needs little of its context: it answers as on any transport."""
     answer, code, _ = bench.ask(ours("api_key=a", hits=5))
     assert code is grpc.StatusCode.OK
     assert answer.overall_code == OK

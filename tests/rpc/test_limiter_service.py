@@ -13,24 +13,16 @@ import pytest
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2 as pb
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from tests.rpc.support.calls import Client, one
-from tests.rpc.support.limiter_service import SERVICE, Service, amounts, asks, failing
+from tests.rpc.support.limiter_service import METHODS, SERVICE, Service, amounts, asks, failing
 from tests.rpc.support.serving import NOON, prepare, running
 from tests.rpc.test_listeners import get
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from ratelimitd import app
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-
-
-@pytest.fixture
-async def limiter(service: app.Service) -> AsyncIterator[Service]:
-    """A client of `service`'s LimiterService."""
-    async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
-        yield Service(channel)
 
 
 def states(answer: pb.DecideResponse) -> dict[str, tuple[int, int, int, bool]]:
@@ -233,7 +225,7 @@ async def test_a_mistake_is_told_by_its_field_and_changes_nothing(
     assert (await limiter.used("very-secret", "requests"))["requests/minute"] == 0
 
 
-@pytest.mark.parametrize("method", ["Decide", "Release", "Renew"])
+@pytest.mark.parametrize("method", METHODS)
 async def test_bytes_that_are_no_request_are_the_callers_fault(
     limiter: Service, method: str
 ) -> None:

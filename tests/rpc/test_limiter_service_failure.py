@@ -12,7 +12,7 @@ import pytest
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2 as pb
 from ratelimitd.clock import ManualClock
 from tests.rpc.support.limiter_service import Service, amounts, failing
-from tests.rpc.support.serving import NOON, POLICY, running
+from tests.rpc.support.serving import NOON, POLICY, count_by, running
 from tests.support.failing import AWAY, Failing, Way
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ async def served(mode: str, folder: Path) -> AsyncIterator[Served]:
     clock = ManualClock(NOON)
     async with running("h2corn", folder, f"{POLICY}on_store_failure: {mode}\n", clock) as service:
         store = Failing(clock)
-        standing_in = service._failure
-        for holder in (service.limiter, standing_in, standing_in._replay, service.reservations):
-            holder._counters = store
+        count_by(service, store)
         async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
             yield Served(service, store, Service(channel))
         store.way = Way.WELL

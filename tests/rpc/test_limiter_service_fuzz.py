@@ -5,10 +5,9 @@ Messages go to the servicer in process (grpcio-testing), bytes over the wire on 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -25,12 +24,12 @@ from tests.rpc.support.limiter_messages import REQUESTS, calls, wires
 from tests.rpc.support.limiter_service import METHODS, Refused, read_details, refused
 from tests.rpc.support.limiter_service import Service as Client
 from tests.rpc.support.serving import NOON, POLICY, running
+from tests.rpc.support.synchronous import Synchronous
 from tests.rpc.test_fuzz import Noting
 from tests.support.policies import HASHER, Service, agent_api
-from tests.support.stores import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 SERVICE = pb.DESCRIPTOR.services_by_name["LimiterService"]
@@ -42,42 +41,13 @@ fuzzed = settings(
 )
 
 
-class _Ended(Exception):  # noqa: N818 - no error: how an aborted call ends
-    """Expected: the servicer aborted its call."""
-
-
-class _Awaitable:
-    """A synchronous context as the servicer expects it."""
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._context = context
-
-    async def abort(
-        self, code: grpc.StatusCode, details: str, trailing_metadata: tuple[tuple[str, bytes], ...]
-    ) -> NoReturn:
-        """End the call. grpcio-testing's own `abort` would drop the trailers."""
-        self._context.set_trailing_metadata(trailing_metadata)
-        self._context.set_code(code)
-        self._context.set_details(details)
-        raise _Ended
-
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        """Call back when the call has ended."""
-        self._context.add_callback(lambda: callback(self))
-
-    def cancelled(self) -> bool:
-        """grpcio-testing always takes the answer."""
-        return False
-
-
 class Bench:
     """A limiter of the agent API behind grpcio-testing's server, whose domain is `test`."""
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         service = Service(agent_api(domain="test"))
-        self.counters = Noting(service.counters)
-        service.limiter._counters = self.counters
+        self.counters = Noting.within(service.limiter)
         ids = (number.to_bytes(16, "big") for number in itertools.count())
         reservations = Reservations(
             *(self.counters, service.clock, HASHER),
@@ -86,7 +56,7 @@ class Bench:
         )
         servicer = LimiterServicer(service.limiter, reservations, self.telemetry)
         self._server = grpc_testing.server_from_dictionary(
-            {SERVICE: Synchronous(servicer)}, grpc_testing.strict_real_time()
+            {SERVICE: Synchronous(servicer, METHODS)}, grpc_testing.strict_real_time()
         )
 
     def ask(self, method: str, request: Any) -> Any:  # noqa: ANN401 - a method's own messages
@@ -96,22 +66,6 @@ class Bench:
         if code is grpc.StatusCode.OK:
             return response
         return read_details(code, details, dict(trailers))
-
-
-class Synchronous:
-    """The servicer as a synchronous server calls it: each call is run to its end."""
-
-    def __init__(self, servicer: LimiterServicer) -> None:
-        for method in METHODS:
-            setattr(self, method, self._running(getattr(servicer, method)))
-
-    @staticmethod
-    def _running(behavior: Any) -> Any:  # noqa: ANN401 - a servicer's method
-        def run(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - its own
-            with contextlib.suppress(_Ended):
-                return at_once(behavior(request, _Awaitable(context)))
-
-        return run
 
 
 @pytest.fixture
@@ -169,9 +123,7 @@ async def served(transport: str, tmp_path: Path) -> AsyncIterator[tuple[Noting, 
         running(transport, tmp_path, POLICY, ManualClock(NOON)) as service,
         grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel,
     ):
-        noting = Noting(service.limiter._counters)
-        service.limiter._counters = noting
-        yield noting, Client(channel)
+        yield Noting.within(service.limiter), Client(channel)
 
 
 _fresh = itertools.count()

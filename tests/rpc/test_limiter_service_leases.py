@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import grpc.aio
-import pytest
-
 from tests.rpc.support.calls import Client, one
 from tests.rpc.support.limiter_service import Service, failing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from ratelimitd import app
     from ratelimitd.clock import ManualClock
-
-
-@pytest.fixture
-async def limiter(service: app.Service) -> AsyncIterator[Service]:
-    """A client of `service`'s LimiterService."""
-    async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
-        yield Service(channel)
 
 
 LEASED = "concurrent"

@@ -26,7 +26,7 @@ from tests.rpc.support.calls import (
     question,
 )
 from tests.rpc.support.counting import until
-from tests.rpc.support.serving import NOON, POLICY, running
+from tests.rpc.support.serving import NOON, POLICY, count_by, running
 from tests.rpc.test_listeners import get
 from tests.support.failing import AWAY, Failing, Way
 
@@ -70,9 +70,7 @@ async def served(transport: str, folder: Path, mode: str) -> AsyncIterator[Serve
     text = f"{POLICY}on_store_failure: {mode}\n"
     async with running(transport, folder, text, clock) as service:
         store = Failing(clock)
-        standing_in = service._failure
-        for holder in (service.limiter, standing_in, standing_in._replay):
-            holder._counters = store
+        count_by(service, store)
         async with grpc.aio.insecure_channel(service.addresses["grpc"][0]) as channel:
             yield Served(service, store, Client(channel))
         store.way = Way.WELL

@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2
-from ratelimitd.clock import steady_ns
 from ratelimitd.rpc.ratelimit import RateLimitServicer
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.transports.grpc_asgi import GrpcApplication
 from tests.rpc.support.asgi import HEADERS, Exchange, framed, scope
+from tests.rpc.support.calls import METHOD as RLS
+from tests.rpc.support.calls import OK, one
+from tests.rpc.support.counting import until
+from tests.rpc.support.limiter_service import asks
 from tests.rpc.support.serving import NOON, POLICY, TRANSPORTS, prepare, running
-from tests.support.patience import POLL, WITHIN, next_turn
+from tests.support.patience import WITHIN, next_turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from ratelimitd.app import Service
     from tests.support.redis.server import Server
 
-RLS = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 DECIDE = "/ratelimitd.v1.LimiterService/Decide"
 MANY = POLICY.replace("concurrent: 2", "concurrent: 1000")
 PATIENT = 10.0
@@ -39,14 +41,9 @@ PARTS = ("http.response.start", "http.response.body", "http.response.trailers")
 def asked(path: str) -> bytes:
     """Return a call that acquires a lease, as Envoy or as another service makes it."""
     if path == DECIDE:
-        asks = [limiter_pb2.Ask(meter="concurrent")]
-        message: Any = limiter_pb2.DecideRequest(domain="test", api_key="k", asks=asks)
-        return framed(message.SerializeToString())
-    message = rls_pb2.RateLimitRequest(domain="test")
-    entries = message.descriptors.add().entries
-    for key, value in (("api_key", "k"), ("meter", "concurrent")):
-        entries.add(key=key, value=value)
-    return framed(message.SerializeToString())
+        decide = limiter_pb2.DecideRequest(domain="test", api_key="k", asks=asks("concurrent"))
+        return framed(decide.SerializeToString())
+    return framed(one("api_key=k", "meter=concurrent").SerializeToString())
 
 
 class Leaving(Exchange):
@@ -80,15 +77,8 @@ class Caller:
         """Ask for a lease, take the answer, and say whether it was granted."""
         exchange = Exchange(asked(path))
         await self.call(exchange, path)
-        answer = rls_pb2.RateLimitResponse.FromString(exchange.reply.body[5:])
-        return answer.overall_code == rls_pb2.RateLimitResponse.OK
-
-    async def until_granted(self) -> None:
-        """Ask until there is room."""
-        end = steady_ns() + int(WITHIN * 1e9)
-        while not await self.is_granted():
-            assert steady_ns() < end, "what nobody was told of is held"
-            await asyncio.sleep(POLL)
+        answer = RateLimitResponse.FromString(exchange.reply.body[5:])
+        return answer.overall_code == OK
 
     def figure(self, name: str) -> int:
         """Return a number of the service's."""
@@ -118,7 +108,7 @@ async def test_a_lease_whose_answer_cannot_be_sent_is_given_back(
     assert await caller.is_granted()
     await caller.call(Leaving(part, asked(path)), path)
     assert caller.undelivered() == 1
-    await caller.until_granted()
+    await until(caller.is_granted, "what nobody was told of is held no longer")
     assert not await caller.is_granted()
 
 
@@ -207,14 +197,6 @@ def held(server: Server) -> int:
     """Return how many leases Redis holds."""
     with server.client() as client:
         return sum(client.zcard(key) for key in client.scan_iter("rl1:*", _type="zset"))
-
-
-async def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for something that must come."""
-    end = steady_ns() + int(WITHIN * 1e9)
-    while not holds():
-        assert steady_ns() < end, what
-        await asyncio.sleep(POLL)
 
 
 @pytest.mark.parametrize("ends", ["goes away", "its deadline passes"])
