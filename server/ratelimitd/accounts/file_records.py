@@ -1,29 +1,20 @@
-"""Records in an SQLite file, which several processes may use.
-
-Synchronous work is done in one thread, in the order in which it was asked for. Each change is on
-the disk before it is answered.
-"""
+"""Records in an SQLite file, which several processes may use."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sqlite3
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from ratelimitd.accounts.record import dumps, loads
 from ratelimitd.accounts.records import CONFLICT, MOST_CHANGES, Changes, Mark, Page
-from ratelimitd.errors import StoreUnavailableError
+from ratelimitd.accounts.sqlite_thread import SqliteThread
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ratelimitd.accounts.record import Record
-
-    T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x726C6B79
 """Tells our files from others (`rlky`)."""
@@ -37,7 +28,6 @@ MIGRATIONS: Final = (
 CREATE INDEX by_tier ON records (tier, subject);""",
 )
 """What makes each format of the one before; a file of format n has had the first n."""
-_PATIENCE = 5.0  # seconds, for another process that writes
 _PUT = """INSERT INTO records VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET version = excluded.version, tier = excluded.tier, body = excluded.body"""
 
@@ -50,127 +40,76 @@ class FileRecords:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(1, "ratelimitd-records")
-        self._connection: sqlite3.Connection | None = None
+        self._db = SqliteThread(path, "the registry")
         self._origin = b""
 
     async def start(self) -> None:
         """See `Records.start`."""
-        await self._done(self._open)
+        await self._db.start(_migrate)
+        self._origin = b"file:%d" % self._path.stat().st_ino
 
     async def close(self) -> None:
         """See `Records.close`."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
-        self._thread.shutdown()
+        await self._db.close()
 
     async def get(self, subjects: Sequence[Subject]) -> list[Record | None]:
         """See `Records.get`."""
-        return await self._done(lambda: [self._get(subject) for subject in subjects])
+        return await self._db.do(lambda: [self._get(subject) for subject in subjects])
 
     async def put(self, records: Sequence[Record]) -> list[int]:
         """See `Records.put`."""
-        return await self._done(lambda: self._put(records))
+        return await self._db.change(lambda: self._put(records))
 
     async def page(self, after: bytes, most: int, tier: str = "") -> Page:
         """See `Records.page`."""
-        return await self._done(lambda: self._page(after, most, tier))
+        return await self._db.do(lambda: self._page(after, most, tier))
 
     async def watch(self, mark: Mark) -> Changes:
         """See `Records.watch`."""
-        return await self._done(lambda: self._watch(mark))
-
-    async def _done(self, work: Callable[[], T]) -> T:
-        """Do it in the thread. Raises `StoreUnavailableError`."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.Error, OSError, ValueError) as error:
-            msg = f"the registry {self._path} cannot be used: {error}"
-            raise StoreUnavailableError(msg) from error
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            msg = "it is closed"
-            raise OSError(msg)
-        return self._connection
-
-    def _open(self) -> None:
-        if not self._path.exists():
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self._path.absolute().as_uri(),
-            uri=True,
-            isolation_level=None,
-            timeout=_PATIENCE,
-            check_same_thread=False,  # its thread is ours; another one closes it
-        )
-        try:
-            _migrate(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        self._origin = b"file:%d" % self._path.stat().st_ino
+        return await self._db.do(lambda: self._watch(mark))
 
     def _get(self, subject: bytes) -> Record | None:
-        row = self._opened().execute(
+        row = self._db.connection.execute(
             "SELECT subject, version, body FROM records WHERE subject = ?", (subject,)
         )
         found = row.fetchone()
         return None if found is None else loads(*found)
 
     def _put(self, records: Sequence[Record]) -> list[int]:
-        connection = self._opened()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            (latest,) = connection.execute("SELECT max(version) FROM records").fetchone()
-            told = []
-            for record in records:
-                row = connection.execute(
-                    "SELECT version FROM records WHERE subject = ?", (record.subject,)
-                ).fetchone()
-                if (row[0] if row else 0) != record.version:
-                    told.append(CONFLICT)
-                    continue
-                latest = (latest or 0) + 1
-                connection.execute(_PUT, (record.subject, latest, record.tier, dumps(record)))
-                told.append(latest)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        connection = self._db.connection
+        (latest,) = connection.execute("SELECT max(version) FROM records").fetchone()
+        told = []
+        for record in records:
+            row = connection.execute(
+                "SELECT version FROM records WHERE subject = ?", (record.subject,)
+            ).fetchone()
+            if (row[0] if row else 0) != record.version:
+                told.append(CONFLICT)
+                continue
+            latest = (latest or 0) + 1
+            connection.execute(_PUT, (record.subject, latest, record.tier, dumps(record)))
+            told.append(latest)
         return told
 
     def _page(self, after: bytes, most: int, tier: str) -> Page:
         where, values = "subject > ?", [after, most]
         if tier:
             where, values = f"{where} AND tier = ?", [after, tier, most]
-        rows: list[Any] = (
-            self._opened()
-            .execute(
-                f"SELECT subject, version, body FROM records WHERE {where}"  # noqa: S608 - ours
-                " ORDER BY subject LIMIT ?",
-                values,
-            )
-            .fetchall()
-        )
+        rows: list[Any] = self._db.connection.execute(
+            f"SELECT subject, version, body FROM records WHERE {where}"  # noqa: S608 - ours
+            " ORDER BY subject LIMIT ?",
+            values,
+        ).fetchall()
         return Page([loads(*row) for row in rows], rows[-1][0] if len(rows) == most else b"")
 
     def _watch(self, mark: Mark) -> Changes:
         if mark.origin != self._origin:
-            (latest,) = self._opened().execute("SELECT max(version) FROM records").fetchone()
+            (latest,) = self._db.connection.execute("SELECT max(version) FROM records").fetchone()
             return Changes(Mark(latest or 0, self._origin), (), lost=True)
-        rows = (
-            self._opened()
-            .execute(
-                "SELECT subject, version FROM records WHERE version > ? ORDER BY version LIMIT ?",
-                (mark.version, MOST_CHANGES),
-            )
-            .fetchall()
-        )
+        rows = self._db.connection.execute(
+            "SELECT subject, version FROM records WHERE version > ? ORDER BY version LIMIT ?",
+            (mark.version, MOST_CHANGES),
+        ).fetchall()
         if not rows:
             return Changes(mark, ())
         return Changes(Mark(rows[-1][1], self._origin), [Subject(row[0]) for row in rows])

@@ -11,13 +11,8 @@ They share a slot, so that every change is one atomic script.
 
 from __future__ import annotations
 
-import asyncio
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
-
-import hiredis
-from redis.crc import key_slot
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Final
 
 from ratelimitd.accounts.outbox import (
     MOST_WAITING,
@@ -28,7 +23,7 @@ from ratelimitd.accounts.outbox import (
     read_alert,
     read_message,
 )
-from ratelimitd.errors import StoreError, StoreUnavailableError
+from ratelimitd.accounts.redis_slot import RedisSlot
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
@@ -42,7 +37,6 @@ PREFIX: Final = "rla1:{alerts}:"
 _FEED, _NUMBER, _MESSAGES, _DUE, _STATES = (
     PREFIX + name for name in ("feed", "number", "messages", "due", "states")
 )
-_SLOT = key_slot(PREFIX.encode())
 _PAGE = "1000"
 _LEAST_MS = 1_000
 _OUTCOMES = {1: Added.ADDED, 0: Added.KNOWN, -1: Added.FULL}
@@ -58,6 +52,7 @@ class RedisOutbox:
     def __init__(self, servers: Servers, *, room: int = MOST_WAITING) -> None:
         """Keep everything on `servers`, this outbox's own connections; at most `room` wait."""
         self._servers = servers
+        self._slot = RedisSlot(servers, PREFIX, "outbox")
         self._room = room
 
     async def start(self) -> None:
@@ -72,16 +67,16 @@ class RedisOutbox:
         """See `Outbox.put`."""
         keys = (_of(alert.subject), _FEED, _NUMBER)
         values = (alert.id, alert_text(alert), str(most), alert.subject)
-        return bool(await self._script("put", keys, *values))
+        return bool(await self._slot.run(_SCRIPTS["put"], keys, *values))
 
     async def remove(self, subject: Subject, alert: str) -> bool:
         """See `Outbox.remove`."""
         keys = (_of(subject), _FEED, _NUMBER, _STATES)
-        return bool(await self._script("remove", keys, alert, subject))
+        return bool(await self._slot.run(_SCRIPTS["remove"], keys, alert, subject))
 
     async def alerts(self, subject: Subject) -> list[Alert]:
         """See `Outbox.alerts`."""
-        flat = await self._ask("HGETALL", _of(subject))
+        flat = await self._slot.ask("HGETALL", _of(subject))
         pairs = zip(flat[::2], flat[1::2], strict=True)
         found = [read_alert(subject, number.decode(), body) for number, body in pairs]
         return sorted(found, key=lambda alert: (alert.created, alert.id))
@@ -89,7 +84,7 @@ class RedisOutbox:
     async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
         """See `Outbox.changes`."""
         limit = ("WITHSCORES", "LIMIT", "0", _PAGE)
-        told = await self._ask("ZRANGEBYSCORE", _FEED, f"({since}", "+inf", *limit)
+        told = await self._slot.ask("ZRANGEBYSCORE", _FEED, f"({since}", "+inf", *limit)
         return (int(told[-1]) if told else since), [Subject(each) for each in told[::2]]
 
     async def add(self, message: Message, over: int) -> Added:
@@ -98,12 +93,13 @@ class RedisOutbox:
         keys = (f"{PREFIX}id:{message.id}", _MESSAGES, _DUE)
         due, lasting = str(message.created), str(known_ms)
         values = (message.id, message_text(message), due, lasting, str(self._room))
-        return _OUTCOMES[await self._script("add", keys, *values)]
+        return _OUTCOMES[await self._slot.run(_SCRIPTS["add"], keys, *values)]
 
     async def claim(self, now: int, until: int, most: int) -> list[Message]:
         """See `Outbox.claim`."""
         values = (str(now), str(until), str(most))
-        return list(map(read_message, await self._script("claim", (_MESSAGES, _DUE), *values)))
+        claimed = await self._slot.run(_SCRIPTS["claim"], (_MESSAGES, _DUE), *values)
+        return list(map(read_message, claimed))
 
     async def put_off(self, message: Message, due: int, state: str) -> None:
         """See `Outbox.put_off`."""
@@ -116,38 +112,17 @@ class RedisOutbox:
     async def _done(self, message: Message, due: str, state: str) -> None:
         keys = (_MESSAGES, _DUE, _STATES, _of(message.subject))
         values = (message.id, message_text(message), due, message.alert, state)
-        await self._script("done", keys, *values)
+        await self._slot.run(_SCRIPTS["done"], keys, *values)
 
     async def states(self, alerts: Sequence[str]) -> list[str]:
         """See `Outbox.states`."""
         if not alerts:
             return []
-        return [(said or b"").decode() for said in await self._ask("HMGET", _STATES, *alerts)]
+        return [(said or b"").decode() for said in await self._slot.ask("HMGET", _STATES, *alerts)]
 
     async def waiting(self) -> int:
         """See `Outbox.waiting`."""
-        return int(await self._ask("ZCARD", _DUE))
-
-    async def _script(self, name: str, keys: Sequence[str], *values: str | bytes) -> Any:  # noqa: ANN401 - as Redis says
-        return await self._ask("EVAL", _SCRIPTS[name], str(len(keys)), *keys, *values)
-
-    async def _ask(self, *command: str | bytes) -> Any:  # noqa: ANN401 - whatever Redis says
-        """Return what the server replies. Raises `StoreError`."""
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-
-        def settle(reply: object) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        words: Any = command  # the stub knows tuples of one element only
-        self._servers.send(_SLOT, hiredis.pack_command(words), settle)
-        reply = await future
-        if isinstance(reply, StoreError):
-            raise reply
-        if isinstance(reply, RedisError):
-            msg = f"the outbox's Redis refuses: {reply}"
-            raise StoreUnavailableError(msg) from reply
-        return reply
+        return int(await self._slot.ask("ZCARD", _DUE))
 
 
 def _of(subject: bytes) -> str:

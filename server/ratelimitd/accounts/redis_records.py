@@ -14,16 +14,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
-
-import hiredis
-from redis.crc import key_slot
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Final
 
 from ratelimitd.accounts.record import dumps, loads
 from ratelimitd.accounts.records import MOST_CHANGES, Changes, Mark, Page
-from ratelimitd.errors import SettingsError, StoreError, StoreUnavailableError
+from ratelimitd.accounts.redis_slot import RedisSlot, packed
+from ratelimitd.errors import SettingsError
 from ratelimitd.model import Subject
+from ratelimitd.stores.redis.servers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +38,6 @@ _BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN = (
 )
 _PUT = (files("ratelimitd.accounts") / "lua" / "put.lua").read_text()
 _AT_ONCE = 100  # commands under way: reads of decisions wait behind them
-_SLOT = key_slot(PREFIX.encode())
 
 
 class RedisRecords:
@@ -52,12 +49,13 @@ class RedisRecords:
     def __init__(self, servers: Servers) -> None:
         """Keep records on `servers`, which are this registry's own connections."""
         self._servers = servers
+        self._slot = RedisSlot(servers, PREFIX, "registry")
 
     async def start(self) -> None:
         """See `Records.start`."""
         await self._servers.start()
         for node in self._servers.nodes:
-            policy = _eviction(await _answer(node, ("INFO", "memory")))
+            policy = _eviction(await ask(node.send, packed("INFO", "memory")))
             if policy.startswith("allkeys"):
                 msg = (
                     f"--registry: this Redis evicts keys when memory is out ({policy}), and with "
@@ -74,7 +72,7 @@ class RedisRecords:
         """See `Records.get`."""
         if not subjects:
             return []
-        bodies = await self._ask("HMGET", _BODIES, *subjects)
+        bodies = await self._slot.ask("HMGET", _BODIES, *subjects)
         pairs = zip(subjects, bodies, strict=True)
         return [None if body is None else _loaded(subject, body) for subject, body in pairs]
 
@@ -88,13 +86,13 @@ class RedisRecords:
     async def _put(self, record: Record) -> int:
         names = (_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN)
         values = (record.subject, str(record.version), dumps(record), secrets.token_hex(8))
-        version: int = await self._ask("EVAL", _PUT, "5", *names, *values)
+        version: int = await self._slot.run(_PUT, names, *values)
         return version
 
     async def page(self, after: bytes, most: int, tier: str = "") -> Page:
         """See `Records.page`."""
         first = b"(" + after if after else b"-"
-        subjects = await self._ask("ZRANGEBYLEX", _INDEX, first, b"+", "LIMIT", "0", str(most))
+        subjects = await self._slot.ask("ZRANGEBYLEX", _INDEX, first, b"+", "LIMIT", "0", str(most))
         found = filter(None, await self.get(subjects))
         wanted = [record for record in found if not tier or record.tier == tier]
         return Page(wanted, subjects[-1] if len(subjects) == most else b"")
@@ -106,50 +104,17 @@ class RedisRecords:
         versions will be given again: then anything may have changed.
         """
         connections = sum(node.connects for node in self._servers.nodes)
-        name = await self._ask("GET", _ORIGIN)
+        name = await self._slot.ask("GET", _ORIGIN)
         origin = b"%d:%b" % (connections, name or b"")
         if origin != mark.origin:
-            latest = await self._ask("GET", _VERSION)
+            latest = await self._slot.ask("GET", _VERSION)
             return Changes(Mark(int(latest or 0), origin), (), lost=True)
         since = f"({mark.version}"
         limit = ("WITHSCORES", "LIMIT", "0", str(MOST_CHANGES))
-        told = await self._ask("ZRANGEBYSCORE", _VERSIONS, since, "+inf", *limit)
+        told = await self._slot.ask("ZRANGEBYSCORE", _VERSIONS, since, "+inf", *limit)
         if not told:
             return Changes(mark, ())
         return Changes(Mark(int(told[-1]), origin), list(map(Subject, told[::2])))
-
-    async def _ask(self, *command: str | bytes) -> Any:  # noqa: ANN401 - whatever Redis says
-        """Return what the registry's server replies. Raises `StoreError`."""
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._servers.send(_SLOT, _packed(command), lambda reply: _settle(future, reply))
-        return _checked(await future)
-
-
-async def _answer(node: Any, command: tuple[str, ...]) -> object:  # noqa: ANN401 - a `Link`
-    """Return what one server replies; None where it may not be asked that."""
-    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    node.send(_packed(command), lambda reply: _settle(future, reply))
-    reply = await future
-    return None if isinstance(reply, RedisError) else _checked(reply)
-
-
-def _packed(command: tuple[str | bytes, ...]) -> bytes:
-    words: Any = command  # the stub knows tuples of one element only
-    return hiredis.pack_command(words)  # type: ignore[no-any-return]
-
-
-def _settle(future: asyncio.Future[object], reply: object) -> None:
-    if not future.done():
-        future.set_result(reply)
-
-
-def _checked(reply: object) -> object:
-    if isinstance(reply, StoreError):
-        raise reply
-    if isinstance(reply, RedisError):
-        msg = f"the registry's Redis refuses: {reply}"
-        raise StoreUnavailableError(msg) from reply
-    return reply
 
 
 def _loaded(subject: bytes, body: bytes) -> Record:
@@ -158,7 +123,7 @@ def _loaded(subject: bytes, body: bytes) -> Record:
 
 
 def _eviction(info: object) -> str:
-    """Return the eviction policy that INFO tells; empty where it tells none."""
+    """Return the eviction policy that INFO tells; empty where it may not be asked."""
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)
     lines = (line.partition(":") for line in text.splitlines())
     return next((said.strip() for name, _, said in lines if name == "maxmemory_policy"), "")

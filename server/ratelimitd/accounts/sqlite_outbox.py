@@ -1,18 +1,11 @@
 """The outbox in SQLite: in a file of its own, or in memory.
 
-Synchronous work is done in one thread, in the order in which it was asked for; with a file, each
-change is on the disk before it is answered. One process has the file: what a killed one had claimed
-is due again when the next opens it.
+One process has the file: what a killed one had claimed is due again when the next opens it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sqlite3
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ratelimitd.accounts.outbox import (
     MOST_WAITING,
@@ -23,18 +16,15 @@ from ratelimitd.accounts.outbox import (
     read_alert,
     read_message,
 )
-from ratelimitd.errors import StoreUnavailableError
+from ratelimitd.accounts.sqlite_thread import MEMORY, SqliteThread
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import sqlite3
+    from collections.abc import Sequence
 
     from ratelimitd.accounts.alerts import Alert
 
-    T = TypeVar("T")
-
-MEMORY = ":memory:"
-"""The place of an outbox that ends with its process."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, subject BLOB NOT NULL, body TEXT NOT NULL);
@@ -59,21 +49,16 @@ class SqliteOutbox:
 
     def __init__(self, path: str = MEMORY, *, room: int = MOST_WAITING) -> None:
         """Keep everything in the file `path`; at most `room` messages wait."""
-        self._path = path
+        self._db = SqliteThread(path, "the outbox")
         self._room = room
-        self._thread = ThreadPoolExecutor(1, "ratelimitd-outbox")
-        self._connection: sqlite3.Connection | None = None
 
     async def start(self) -> None:
         """See `Outbox.start`."""
-        await self._done(self._open)
+        await self._db.start(_prepare)
 
     async def close(self) -> None:
         """See `Outbox.close`."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
-        self._thread.shutdown()
+        await self._db.close()
 
     async def put(self, alert: Alert, most: int) -> bool:
         """See `Outbox.put`."""
@@ -87,7 +72,7 @@ class SqliteOutbox:
             self._run("INSERT OR REPLACE INTO changed (subject) VALUES (?)", alert.subject)
             return True
 
-        return await self._done(work)
+        return await self._db.change(work)
 
     async def remove(self, subject: Subject, alert: str) -> bool:
         """See `Outbox.remove`."""
@@ -100,18 +85,18 @@ class SqliteOutbox:
             self._run("INSERT OR REPLACE INTO changed (subject) VALUES (?)", subject)
             return True
 
-        return await self._done(work)
+        return await self._db.change(work)
 
     async def alerts(self, subject: Subject) -> list[Alert]:
         """See `Outbox.alerts`."""
         what = "SELECT id, body FROM alerts WHERE subject = ? ORDER BY number"
-        rows = await self._done(lambda: self._run(what, subject).fetchall())
+        rows = await self._db.do(lambda: self._run(what, subject).fetchall())
         return [read_alert(subject, *row) for row in rows]
 
     async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
         """See `Outbox.changes`."""
         what = "SELECT number, subject FROM changed WHERE number > ? ORDER BY number LIMIT ?"
-        rows = await self._done(lambda: self._run(what, since, _PAGE).fetchall())
+        rows = await self._db.do(lambda: self._run(what, since, _PAGE).fetchall())
         return (rows[-1][0] if rows else since), [Subject(row[1]) for row in rows]
 
     async def add(self, message: Message, over: int) -> Added:
@@ -127,7 +112,7 @@ class SqliteOutbox:
             self._run("INSERT INTO messages VALUES (?, ?, 0, ?)", *kept)
             return Added.ADDED
 
-        return await self._done(work)
+        return await self._db.change(work)
 
     async def claim(self, now: int, until: int, most: int) -> list[Message]:
         """See `Outbox.claim`."""
@@ -139,7 +124,7 @@ class SqliteOutbox:
                 self._run("UPDATE messages SET claimed = ? WHERE id = ?", until, message.id)
             return found
 
-        return await self._done(work)
+        return await self._db.change(work)
 
     async def put_off(self, message: Message, due: int, state: str) -> None:
         """See `Outbox.put_off`."""
@@ -149,7 +134,7 @@ class SqliteOutbox:
             self._run(what, due, message_text(message), message.id)
             self._note(message.alert, state)
 
-        await self._done(work)
+        await self._db.change(work)
 
     async def acknowledge(self, message: Message, state: str) -> None:
         """See `Outbox.acknowledge`."""
@@ -158,7 +143,7 @@ class SqliteOutbox:
             self._run("DELETE FROM messages WHERE id = ?", message.id)
             self._note(message.alert, state)
 
-        await self._done(work)
+        await self._db.change(work)
 
     async def states(self, alerts: Sequence[str]) -> list[str]:
         """See `Outbox.states`."""
@@ -167,11 +152,11 @@ class SqliteOutbox:
             rows = [self._row("SELECT max(state) FROM states WHERE alert = ?", a) for a in alerts]
             return [row[0] or "" for row in rows]
 
-        return await self._done(work)
+        return await self._db.change(work)
 
     async def waiting(self) -> int:
         """See `Outbox.waiting`."""
-        count: int = (await self._done(lambda: self._row("SELECT count(*) FROM messages")))[0]
+        count: int = (await self._db.do(lambda: self._row("SELECT count(*) FROM messages")))[0]
         return count
 
     def _note(self, alert: str, state: str) -> None:
@@ -181,39 +166,11 @@ class SqliteOutbox:
             self._run(what, state, alert)
 
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
-        if self._connection is None:
-            msg = "it is closed"
-            raise OSError(msg)
-        return self._connection.execute(statement, values)
+        return self._db.connection.execute(statement, values)
 
     def _row(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - as SQLite has it
         return self._run(statement, *values).fetchone()
 
-    def _open(self) -> None:
-        if self._path != MEMORY and not Path(self._path).exists():
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        # Its thread is ours; another one closes it.
-        connection = sqlite3.connect(self._path, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
 
-    async def _done(self, work: Callable[[], T]) -> T:
-        """Do it in the thread, in one transaction. Raises `StoreUnavailableError`."""
-
-        def transaction() -> T:
-            if self._connection is None:
-                return work()
-            with self._connection:
-                return work()
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
-        except (sqlite3.Error, OSError, RuntimeError) as error:
-            msg = f"the outbox {self._path} cannot be used: {error}"
-            raise StoreUnavailableError(msg) from error
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.executescript(_SCHEMA)

@@ -14,6 +14,7 @@ from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError, StoreNotAskedError, StoreUnavailableError
 from ratelimitd.stores.redis.batcher import Batcher
 from ratelimitd.stores.redis.breaker import Breaker, State
+from ratelimitd.stores.redis.servers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,17 +64,7 @@ class Fleet:
         await self._ask_the_time(0)
 
     async def _ask_the_time(self, slot: int) -> None:
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-
-        def answer(reply: object) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        self._servers.send(slot, TIME, answer)
-        reply = await future
-        if isinstance(reply, StoreError):
-            raise reply
-        match reply:
+        match reply := await ask(partial(self._servers.send, slot), TIME):
             case [bytes(seconds), bytes(microseconds)]:
                 instant = int(seconds) * 1_000_000 + int(microseconds)
                 self._clock.observe(instant, self._clock.floor)

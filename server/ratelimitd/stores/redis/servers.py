@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from ratelimitd.errors import StoreError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ratelimitd.stores.redis.link import Link, OnReply
 
@@ -59,3 +62,22 @@ class Single:
         """See `Servers.name_of`."""
         del slot
         return self._name
+
+
+async def ask(send: Callable[[bytes, OnReply], None], command: bytes) -> object:
+    """Return the reply to one command, an error of the server's too. Raises `StoreError`.
+
+    `send` is that of a link, or of servers for one slot. Who waits may be cancelled; the command is
+    not.
+    """
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def settle(reply: object) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    send(command, settle)
+    reply = await future
+    if isinstance(reply, StoreError):
+        raise reply
+    return reply
