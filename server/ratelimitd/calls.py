@@ -244,7 +244,7 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
         statuses.append(make_status((True, best)))
     every = [standings[index] for index in listed] if listed else ()
     return make_decision(
-        (now, True, statuses, shown, every, families, "", lease, "", standings, True)
+        (now, True, statuses, shown, every, families, "", lease, "", standings, ops, True)
     )
 
 
@@ -263,7 +263,7 @@ def settle_unasked(call: Call, *, allowed: bool) -> Decision:
     reason = "" if call.refusal or allowed else STORE_UNAVAILABLE
     allowed = allowed and not call.refusal
     answer = (allowed, statuses, None, (), (), call.refusal, "", reason)
-    return Decision(0, *answer, counted=False)
+    return Decision(0, *answer, ops=call.ops, counted=False)
 
 
 def leased(ops: Sequence[Op], lease: str) -> Leased:
@@ -285,7 +285,7 @@ def _denied(call: Call, taken: Taken) -> Decision:
         shown = longest_wait(failing)
     listed = [standings[index] for index in call.listed]
     answer = (False, statuses, shown, listed, call.families, call.refusal)
-    return Decision(now, *answer, every=standings)
+    return Decision(now, *answer, every=standings, ops=call.ops)
 
 
 def _status(part: Part, standings: Sequence[Standing]) -> Status:

@@ -13,6 +13,7 @@ from ratelimitd.model import FOREVER, NEVER, Limit, MeterKind, Standing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ratelimitd.model import Op
     from ratelimitd.policy.spec import Family
 
 
@@ -48,6 +49,8 @@ class Decision(NamedTuple):
     """Why the call is denied where no limit is: `details.reason` of the body; empty otherwise."""
     every: Sequence[Standing] = ()
     """How each operation of the call stands, in their order; those of shadow limits too."""
+    ops: Sequence[Op] = ()
+    """Those operations, without the lease's id; told also where nobody knows how they stand."""
     counted: bool = True
     """Whether the store has it. False where something stood in for the store, or nothing did."""
 

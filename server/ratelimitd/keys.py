@@ -6,6 +6,7 @@ stored. Knows nothing of stores; the secret is handed in.
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 1024
 """An entry's value over this many UTF-8 bytes is replaced by a keyed digest of itself."""
+HASH_PATTERN = r"[0-9A-Fa-f]{32}"
+"""How a subject is spelled where people and programs write one."""
 DEVELOPMENT_SECRET = b"ratelimitd-development-secret-do-not-use"
 """Published, so it protects nothing: for loopback and for `check` only."""
 
 _LONGEST_KEY = 96
+_SUBJECT = re.compile(HASH_PATTERN)
 _ABSENT = b"~"
 _ESCAPES = {byte: b"%%%02X" % byte for byte in (*range(33), *b"%|,=~#@*", *range(127, 256))}
 _PLAIN = bytes(byte for byte in range(256) if byte not in _ESCAPES)
@@ -41,6 +45,11 @@ def escape(value: bytes) -> bytes:
     if not value.translate(None, _PLAIN):
         return value
     return b"".join(_ESCAPES.get(byte) or bytes((byte,)) for byte in value)
+
+
+def read_subject(text: str) -> Subject | None:
+    """Return the subject that 32 hexadecimal digits spell; None for anything else."""
+    return Subject(bytes.fromhex(text)) if _SUBJECT.fullmatch(text) else None
 
 
 class Hasher:

@@ -136,18 +136,6 @@ class Limiter:
             question.last = taken
         return settle(call, taken, lease)
 
-    async def decide_in_full(self, question: Question) -> tuple[Decision, Sequence[Op]]:
-        """Answer one call, and say of which operations `Decision.every` tells. As `decide`."""
-        call = question.plan
-        if (
-            not isinstance(call, Call)
-            or call.generation is not self._generation
-            or not call.known.current
-        ):
-            call = await self._compiled(question)
-        decision = await self.decide(question)  # by this plan: nothing came in between
-        return decision, call.ops
-
     async def release(self, question: Question) -> bool:
         """Answer a call that gives a lease back; say whether it was held. Raises as `decide`."""
         call = await self._compiled(question)
@@ -155,17 +143,17 @@ class Limiter:
         decision = await self.decide(question)  # releases once more, which changes nothing
         return here or any(standing.before > standing.after for standing in decision.every)
 
-    def give_back(self, plan: object, lease: str) -> None:
-        """Release a lease whose answer nobody took. `plan`: its question's, as it was decided by.
+    def give_back(self, ops: Sequence[Op], lease: str) -> None:
+        """Release a lease whose answer nobody took; `ops`: those of its decision.
 
         By the way of what the store could not be told: soon, and again until it is. Without
         `failure` the lease ends in its time.
         """
-        if isinstance(plan, Call) and self._failure is not None:
-            acquired = (op for op in plan.ops if op.kind == Kind.ACQUIRE)
-            ops = [op._replace(kind=Kind.RELEASE, lease=lease) for op in acquired]
-            self._failure.release(ops)
-            self._failure.abandon(ops, b"")
+        if self._failure is not None:
+            acquired = (op for op in ops if op.kind == Kind.ACQUIRE)
+            released = [op._replace(kind=Kind.RELEASE, lease=lease) for op in acquired]
+            self._failure.release(released)
+            self._failure.abandon(released, b"")
 
     def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
         """Return the operations of a call that is not plain, its lease's id, and its own."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationInfo
 
-from ratelimitd.keys import LONGEST_VALUE, too_long
+from ratelimitd.keys import LONGEST_VALUE, read_subject, too_long
 from ratelimitd.policy import rates
 from ratelimitd.policy.faults import Report, nearest
 from ratelimitd.policy.tree import Items, Table, Word, printable
@@ -23,8 +23,6 @@ Check = Callable[[object, ValidationInfo], Word | None]
 
 LAST_DAY = 31
 """Of the longest month."""
-HASH_PATTERN = r"[0-9A-Fa-f]{32}"
-"""Of a subject: 16 bytes."""
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 """Of meters, tiers and attributes: fit for URLs, metrics and entries."""
 LIMIT_PATTERN = r"[!#-\[\]-~]([ !#-\[\]-~]{0,62}[!#-\[\]-~])?"
@@ -197,7 +195,7 @@ def amount(value: object, info: ValidationInfo) -> Measure | None:
 def key_hash(value: object, info: ValidationInfo) -> Word | None:
     """Return a subject in hexadecimal digits."""
     word = any_text(value, info)
-    if word is None or re.fullmatch(HASH_PATTERN, word):
+    if word is None or read_subject(word) is not None:
         return word
     text = "A key's hash is 32 hexadecimal digits"
     report_of(info).fault("bad-key-hash", word.at, text, width=width_of(word))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 
+from ratelimitd.keys import HASH_PATTERN
 from ratelimitd.model import Algorithm
 from ratelimitd.policy import checks, meters, rates
 from ratelimitd.policy.checks import Measure
@@ -89,7 +90,7 @@ Domain = Annotated[
 Scheme = Annotated[
     Word | None, PlainValidator(checks.named(_SCHEME, _SCHEME_ADVICE)), _text_schema(_SCHEME)
 ]
-KeyHash = Annotated[Word | None, PlainValidator(checks.key_hash), _text_schema(checks.HASH_PATTERN)]
+KeyHash = Annotated[Word | None, PlainValidator(checks.key_hash), _text_schema(HASH_PATTERN)]
 AlgorithmWord = Annotated[
     Word | None,
     PlainValidator(checks.chosen(_ALGORITHMS)),

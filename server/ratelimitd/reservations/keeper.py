@@ -91,8 +91,9 @@ class Reservations:
         """How many wait for their expiry here."""
         return len(self._timed)
 
-    def grant(self, decision: Decision, ops: Sequence[Op]) -> Ticket | None:
+    def grant(self, decision: Decision) -> Ticket | None:
         """Return the ticket of an estimate that was allowed; None where no limit applies."""
+        ops = decision.ops
         if not ops:
             return None
         now = self._clock()

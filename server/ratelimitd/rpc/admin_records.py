@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
 from ratelimitd.errors import InvalidFieldsError
-from ratelimitd.model import Subject
+from ratelimitd.keys import read_subject
+from ratelimitd.rpc.asking import LONGEST_KEY
 from ratelimitd.rpc.telling import instant
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from ratelimitd.accounts.administration import Usage
+    from ratelimitd.model import Subject
 
-LONGEST_KEY = 8_192
-_SUBJECT = re.compile(r"[0-9A-Fa-f]{32}")
 _SECOND = 1_000_000
 _LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 
@@ -31,8 +30,8 @@ def subjects(
 ) -> Sequence[Subject]:
     """Return the hashes that a key may have. Raises `InvalidFieldsError`."""
     which = key.WhichOneof("id")
-    if which == "subject" and _SUBJECT.fullmatch(key.subject):
-        return (Subject(bytes.fromhex(key.subject)),)
+    if which == "subject" and (subject := read_subject(key.subject)) is not None:
+        return (subject,)
     if which == "api_key" and key.api_key and len(key.api_key) <= LONGEST_KEY:
         return hashed(key.api_key)
     if which == "subject":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2, admin_pb2_grpc
 from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.rpc import admin_records as convert
-from ratelimitd.rpc.limiter_service import answered, parser
+from ratelimitd.rpc.answering import answered, parse_with
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -170,6 +170,4 @@ def _who(context: Context) -> str:
 def register(handlers: Registrar, servicer: AdminServicer) -> None:
     """Serve the AdminService."""
     admin_pb2_grpc.add_AdminServiceServicer_to_server(servicer, handlers)
-    for method in admin_pb2.DESCRIPTOR.services_by_name["AdminService"].methods:
-        message = getattr(admin_pb2, method.input_type.name)
-        handlers.parse_with(SERVICE, method.name, parser(message))
+    parse_with(handlers, admin_pb2, "AdminService")

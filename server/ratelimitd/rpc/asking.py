@@ -7,15 +7,15 @@ and not a call without limits. What was sent is never repeated in a text.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import Ask, DecideRequest
 from ratelimitd.errors import InvalidFieldsError
+from ratelimitd.keys import read_subject
 from ratelimitd.memo import Memo
-from ratelimitd.model import MAX_COUNT, Descriptor, Kind, Meter, MeterKind, Question, Subject
+from ratelimitd.model import MAX_COUNT, Descriptor, Kind, Meter, MeterKind, Question
 from ratelimitd.policy.spec import CONTROL_ENTRIES, DEFAULT_METER
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ReserveRequest,
         SettleRequest,
     )
+    from ratelimitd.model import Subject
     from ratelimitd.policy.matcher import Matcher
 
     Request = DecideRequest | ReleaseRequest | RenewRequest | ReserveRequest
@@ -49,7 +50,6 @@ NO_REQUEST = ("", "the bytes are not the method's request")
 LONGEST_LEASE = 256
 """Characters of a lease's id."""
 
-_SUBJECT = re.compile(r"[0-9A-Fa-f]{32}")
 _TOO_MUCH = f"at most {MAX_COUNT}"
 
 Violation = tuple[str, str]
@@ -192,14 +192,15 @@ def _caller(
     entries = tuple(request.entries.items())
     which = request.WhichOneof("caller")
     if which == "subject":
-        if _SUBJECT.fullmatch(request.subject):
-            return Caller(matcher, entries, Subject(bytes.fromhex(request.subject)))
+        subject = read_subject(request.subject)
+        if subject is not None:
+            return Caller(matcher, entries, subject)
         faults.append(("subject", "a key's hash is 32 hexadecimal digits"))
     elif which == "api_key":
         entries = ((rule.entry, request.api_key), *entries)
         if len(request.api_key) > LONGEST_KEY:
             faults.append(("api_key", f"at most {LONGEST_KEY} characters"))
-        elif not faults and matcher.read(Descriptor(entries=entries)).plan.keyless:
+        elif not matcher.callers.api_key({rule.entry: request.api_key}):
             faults.append(("api_key", "this holds no key; callers without one leave it out"))
     return Caller(matcher, entries, None)
 

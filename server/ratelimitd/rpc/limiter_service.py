@@ -7,21 +7,15 @@ The same use case as Envoy's, and the same servicer on every transport. What a r
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from google.protobuf.message import DecodeError
+from typing import TYPE_CHECKING
 
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2, limiter_pb2_grpc
-from ratelimitd.errors import InvalidFieldsError, RateLimitdError
 from ratelimitd.model import Kind
-from ratelimitd.rpc import asking, rich, telling
+from ratelimitd.rpc import asking, telling
+from ratelimitd.rpc.answering import answered, parse_with
 from ratelimitd.rpc.undelivered import Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from google.protobuf.message import Message
-
     from ratelimitd._gen.ratelimitd.v1.limiter_pb2 import (
         DecideRequest,
         DecideResponse,
@@ -45,18 +39,6 @@ if TYPE_CHECKING:
 SERVICE = "ratelimitd.v1.LimiterService"
 
 _OUTCOMES = (limiter_pb2.OUTCOME_SETTLED, limiter_pb2.OUTCOME_ALREADY_SETTLED)
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-
-async def answered(answer: Callable[[Q], Awaitable[A]], request: Q | None, context: Context) -> A:
-    """Answer, or end the call with the status and the details of what is wrong with it."""
-    try:
-        if request is None:
-            raise InvalidFieldsError.of(asking.NO_REQUEST)
-        return await answer(request)
-    except RateLimitdError as error:
-        await rich.abort(context, error)
 
 
 class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
@@ -92,12 +74,12 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
     async def _decide(self, context: Context, request: bytes | DecideRequest) -> DecideResponse:
         wire = request if isinstance(request, bytes) else request.SerializeToString()
         question = self._questions.read(wire, self._limiter.matchers)
-        decided, ops = await self._limiter.decide_in_full(question)
+        decided = await self._limiter.decide(question)
         self._count(decided)
-        answer = limiter_pb2.DecideResponse(decision=telling.decision(decided, ops))
-        acquired = [op for op in ops if op.kind == Kind.ACQUIRE]
-        if decided.lease and acquired:
-            self._undelivered.watch(context, question, decided.lease)
+        answer = limiter_pb2.DecideResponse(decision=telling.decision(decided))
+        if decided.lease:
+            acquired = [op for op in decided.ops if op.kind == Kind.ACQUIRE]
+            self._undelivered.watch(context, decided)
             answer.lease.CopyFrom(telling.lease(decided.lease, acquired, decided.now))
         return answer
 
@@ -112,8 +94,8 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         question = asking.lease(request, Kind.RENEW, self._limiter.matchers)
         if question is None:
             return limiter_pb2.RenewResponse()
-        decided, ops = await self._limiter.decide_in_full(question)
-        pairs = zip(ops, decided.every, strict=False)  # no standings where none were asked
+        decided = await self._limiter.decide(question)
+        pairs = zip(decided.ops, decided.every, strict=False)  # no standings where none were asked
         held = [op for op, standing in pairs if standing.passes]
         if not held:
             return limiter_pb2.RenewResponse()
@@ -122,10 +104,10 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
 
     async def _reserve(self, context: Context, request: ReserveRequest) -> ReserveResponse:
         question = asking.reserve(request, self._limiter.matchers)
-        decided, ops = await self._limiter.decide_in_full(question)
+        decided = await self._limiter.decide(question)
         self._count(decided)
-        answer = limiter_pb2.ReserveResponse(decision=telling.decision(decided, ops))
-        ticket = self._reservations.grant(decided, ops) if decided.allowed else None
+        answer = limiter_pb2.ReserveResponse(decision=telling.decision(decided))
+        ticket = self._reservations.grant(decided) if decided.allowed else None
         if ticket is not None:
             context.add_done_callback(partial(self._ended, ticket))
             answer.reservation.CopyFrom(telling.reservation(ticket))
@@ -149,22 +131,8 @@ class LimiterServicer(limiter_pb2_grpc.LimiterServiceServicer):
         self._counts["decisions", "allowed" if decided.allowed else "denied"] += 1
 
 
-def parser(message: type[Message]) -> Callable[[bytes], Any]:
-    """Return what reads a request: None where the bytes are none, which is the caller's fault."""
-
-    def parse(wire: bytes) -> Message | None:
-        try:
-            return message.FromString(wire)
-        except DecodeError:
-            return None
-
-    return parse
-
-
 def register(handlers: Registrar, servicer: LimiterServicer) -> None:
     """Serve the LimiterService."""
     limiter_pb2_grpc.add_LimiterServiceServicer_to_server(servicer, handlers)
-    for method in limiter_pb2.DESCRIPTOR.services_by_name["LimiterService"].methods:
-        message = getattr(limiter_pb2, method.input_type.name)
-        read: Callable[[bytes], Any] = bytes if method.name == "Decide" else parser(message)
-        handlers.parse_with(SERVICE, method.name, read)
+    parse_with(handlers, limiter_pb2, "LimiterService")
+    handlers.parse_with(SERVICE, "Decide", bytes)  # the questions it asks are remembered by them

@@ -77,7 +77,7 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
             await status.abort(context, error)
         self._counts[_ALLOWED if decision.allowed else _DENIED] += 1
         if decision.lease:
-            self._undelivered.watch(context, request, decision.lease)
+            self._undelivered.watch(context, decision)
         return self._responses.of(decision)
 
 

@@ -47,7 +47,7 @@ class Responses:
 
     def of(self, decision: Decision) -> RateLimitResponse:
         """Return the message that says what was decided."""
-        now, allowed, statuses, shown, listed, families, _, lease, _, _, _ = decision
+        now, allowed, statuses, shown, listed, families, _, lease, _, _, _, _ = decision
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
@@ -101,7 +101,7 @@ class Responses:
 
 def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimitResponse:
     """Return an answer with what now remains."""
-    _, _, statuses, shown, listed, families, _, lease, _, _, _ = decision
+    _, _, statuses, shown, listed, families, _, lease, _, _, _, _ = decision
     messages = response.statuses
     for index, (_, standing) in enumerate(statuses):
         if standing is not None:

@@ -39,12 +39,12 @@ def length(microseconds: int) -> Duration:
     return Duration(seconds=microseconds // _SECOND, nanos=microseconds % _SECOND * 1000)
 
 
-def decision(decided: Decision, ops: Sequence[Op]) -> limiter_pb2.Decision:
-    """Return the message that says what was decided of these operations."""
+def decision(decided: Decision) -> limiter_pb2.Decision:
+    """Return the message that says what was decided."""
     told = limiter_pb2.Decision(
         allowed=decided.allowed,
         reason=_reason(decided),
-        limits=limits(ops, decided.every, decided.now),
+        limits=limits(decided.ops, decided.every, decided.now),
         body=render.body(decided),
     )
     for name, value in render.headers(decided):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections import Counter as Tally
     from collections.abc import Callable
 
+    from ratelimitd.decision import Decision
     from ratelimitd.limiter import Limiter
-    from ratelimitd.model import Question
 
 UNDELIVERED = "leases_undelivered"
 
@@ -40,11 +40,11 @@ class Undelivered:
         self._counts = counts
         self._label = UNDELIVERED, method
 
-    def watch(self, call: Ending, question: Question, lease: str) -> None:
-        """Give the lease that the question was granted just now back if the answer is not taken."""
-        call.add_done_callback(partial(self._ended, question.plan, lease))
+    def watch(self, call: Ending, decision: Decision) -> None:
+        """Give the lease that was granted just now back if the answer is not taken."""
+        call.add_done_callback(partial(self._ended, decision))
 
-    def _ended(self, plan: object, lease: str, call: Ending) -> None:
+    def _ended(self, decision: Decision, call: Ending) -> None:
         if call.cancelled():
             self._counts[self._label] += 1
-            self._limiter.give_back(plan, lease)
+            self._limiter.give_back(decision.ops, decision.lease)

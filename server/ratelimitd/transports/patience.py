@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LONG = 0.025
-"""Seconds after which a handler's caller is watched. Envoy waits for ten times as long."""
+"""Seconds after which a handler's caller is watched; the shipped Envoy waits four times that."""
 CANCELLED_WITHIN = "a handler was cancelled, but neither by its caller nor by the server"
 """What a handler is told of that awaits something cancelled: the call must end with a status."""
 

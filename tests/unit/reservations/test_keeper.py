@@ -72,9 +72,9 @@ class Bench:
         """Reserve some requests of the key `a`."""
         descriptor = replace(describe("api_key=a"), hits=hits, kind=Kind.CHARGE)
         question = Question("agent-api", (descriptor,))
-        decided, ops = await self.service.limiter.decide_in_full(question)
+        decided = await self.service.limiter.decide(question)
         assert decided.allowed
-        ticket = self.keeper.grant(decided, ops)
+        ticket = self.keeper.grant(decided)
         assert isinstance(ticket, Ticket)
         self.tickets.append(ticket)
         return ticket.text

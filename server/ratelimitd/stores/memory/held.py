@@ -46,11 +46,8 @@ class Held:
 
     def hold(self, lease: str, lifetime: int, ends: int) -> None:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
-        kind = self._kinds.get(lifetime)
-        if kind is not None and lease not in kind and len(self._kinds) == 1:
-            kind[lease] = ends  # a new one among its like: almost always
-            return
         self.free(lease)
+        kind = self._kinds.get(lifetime)
         if kind is None:
             self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
             kind = self._kinds[lifetime] = OrderedDict()
