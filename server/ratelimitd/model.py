@@ -40,6 +40,8 @@ __all__ = [
     "Unit",
     "Window",
     "make_standing",
+    "usual_algorithm",
+    "usual_name",
 ]
 
 OVERFLOW = b"~overflow"
@@ -119,6 +121,16 @@ class Limit:
         if self.algorithm is Algorithm.TOKEN_BUCKET and self.window.months:
             return False
         return (self.amount + self.burst) * self.window.longest_us <= MAX_COUNT
+
+
+def usual_name(meter: Meter, window: Window | None) -> str:
+    """Return the name of a limit that nobody gave one: `requests/hour`, `concurrent`."""
+    return f"{meter.name}/{window.name}" if window else meter.name
+
+
+def usual_algorithm(meter: Meter) -> Algorithm:
+    """Return how a limit counts where nobody said how."""
+    return Algorithm.LEASE if meter.kind is MeterKind.LEASE else Algorithm.FIXED_WINDOW
 
 
 class Counter:

@@ -8,11 +8,11 @@ RFC 9651); `Retry-After` in seconds (RFC 9110, 10.2.3).
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ratelimitd.model import NEVER, Algorithm, Limit, MeterKind
 from ratelimitd.policy.spec import Family
+from ratelimitd.windows import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,6 @@ UNCHECKED_WAIT = 1
 _SECOND = 1_000_000
 _INTEGER = 10**15 - 1
 """The largest integer of a structured field (RFC 9651, 3.3.1)."""
-_LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 Header = tuple[str, str]
 
@@ -103,7 +102,7 @@ def body(decision: Decision) -> str:
         details = {
             "limit": shown.limit.capacity,
             "remaining": shown.remaining,
-            "reset_at": _timestamp(shown.reset_at),
+            "reset_at": None if shown.reset_at == NEVER else timestamp(shown.reset_at),
             "retry_after": retry_after(decision),
         }
         if shown.retry_at == NEVER:
@@ -167,11 +166,3 @@ def _policy_item(limit: Limit) -> str:
 def _quoted(text: str) -> str:
     """Return a structured-field string (RFC 9651, 3.3.3); policy names are printable ASCII."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _timestamp(instant: int) -> str | None:
-    """Return an instant as RFC 3339 UTC, whole seconds rounded up; None for never."""
-    if instant == NEVER:
-        return None
-    whole = min(-(-instant // _SECOND), _LAST_SECOND)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 _SECOND = 1_000_000
@@ -15,6 +15,7 @@ _DAY = 86_400 * _SECOND
 LONGEST_US = 366 * _DAY
 """The longest window of a length of its own: no shorter than a year, and exact in 53 bits."""
 
+_LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 _EPOCH = date(1970, 1, 1).toordinal()
 _MONDAY = 4 * _DAY  # 1970-01-05 was a Monday
 
@@ -117,3 +118,9 @@ class Window:
         first = date(year, index + 1, 1)
         day = min(self.anchor_day, (after - first).days)
         return (first.toordinal() - _EPOCH + day - 1) * _DAY
+
+
+def timestamp(instant: int) -> str:
+    """Return an instant as RFC 3339 UTC, whole seconds rounded up, 9999 at the latest."""
+    whole = min(-(-instant // _SECOND), _LAST_SECOND)
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,11 +13,11 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ratelimitd.model import Algorithm, Limit, MeterKind, Standing, Subject
+from ratelimitd.windows import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,8 +28,6 @@ EVENT: Final = "rate_limit.threshold_reached"
 """The type that the body of every event names."""
 HOUR: Final = 3_600_000_000
 """Microseconds. How often at most is told of what has no window to begin anew."""
-
-_LAST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 
 class AlertType(enum.Enum):
@@ -63,7 +61,7 @@ class Alert:
     created: int
     """Microseconds since the epoch."""
     sealed: bytes = field(repr=False)
-    """Where to, and the signing secret: `sealing` opens it."""
+    """Where to, and the signing secret, encrypted: opaque here."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= 100:  # noqa: PLR2004 - percent
@@ -145,9 +143,3 @@ def _event(alert: Alert, standing: Standing, now: int) -> Event:
     }
     body = json.dumps({"type": EVENT, "timestamp": timestamp(now), "data": data})
     return Event(f"msg_{blake2b(named, digest_size=16).hexdigest()}", alert, body, end)
-
-
-def timestamp(instant: int) -> str:
-    """Return an instant as RFC 3339 UTC, whole seconds rounded up."""
-    whole = min(-(-instant // 1_000_000), _LAST)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

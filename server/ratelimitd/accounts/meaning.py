@@ -10,23 +10,22 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ratelimitd.model import Algorithm, Limit, MeterKind
+from ratelimitd.model import Algorithm, Limit, MeterKind, usual_algorithm, usual_name
+from ratelimitd.policy import spec
 from ratelimitd.policy.rates import read_rate
-from ratelimitd.policy.spec import Record as Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ratelimitd.accounts.record import OwnLimit, Record
     from ratelimitd.model import Meter
-    from ratelimitd.policy.spec import Policy
 
 NO_LIMITS = "of a custom tier, and has no limits of its own yet"
 MOST_FACTOR = 1_000
 _KEPT = 8_192
 
 
-def meaning(record: Record, policy: Policy, now: int) -> Known | None:
+def meaning(record: Record, policy: spec.Policy, now: int) -> spec.Record | None:
     """Return the record as a policy understands it at an instant; None: as if not registered.
 
     A key whose tier the policy does not have gets that of callers whom nobody registered.
@@ -47,7 +46,7 @@ def meaning(record: Record, policy: Policy, now: int) -> Known | None:
         limits = (*(limit for limit in limits if limit.meter not in meters), *instead)
     if tier is not None and tier.custom and not limits:
         refusal = refusal or NO_LIMITS
-    return Known(
+    return spec.Record(
         subject=record.subject,
         tier=name,
         attributes=record.attributes,
@@ -75,7 +74,7 @@ def limit_of(own: OwnLimit, meter: Meter) -> Limit:
     """Return a limit; equal words give the same object. Raises `ValueError` for what is none."""
     amount, window = read_rate(own.rate)
     held = meter.kind is MeterKind.LEASE
-    algorithm = Algorithm(own.algorithm) if own.algorithm else _usual(meter)
+    algorithm = Algorithm(own.algorithm) if own.algorithm else usual_algorithm(meter)
     if held != (window is None):
         like = "the amount alone, as `5`" if held else "AMOUNT/WINDOW, as `100/hour`"
         raise ValueError(f"limits of `{meter.name}` are written {like}")
@@ -83,7 +82,7 @@ def limit_of(own: OwnLimit, meter: Meter) -> Limit:
         raise ValueError("only token buckets have a burst")
     bucket = algorithm is Algorithm.TOKEN_BUCKET
     return Limit(
-        name=own.name or (f"{meter.name}/{window.name}" if window else meter.name),
+        name=own.name or usual_name(meter, window),
         meter=meter,
         amount=amount,
         window=window,
@@ -93,7 +92,3 @@ def limit_of(own: OwnLimit, meter: Meter) -> Limit:
         per=tuple(sorted(own.per, key=lambda name: (name != "subject", name))),
         shadow=own.shadow,
     )
-
-
-def _usual(meter: Meter) -> Algorithm:
-    return Algorithm.LEASE if meter.kind is MeterKind.LEASE else Algorithm.FIXED_WINDOW

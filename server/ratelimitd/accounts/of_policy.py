@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ratelimitd.accounts.record import OwnLimit, Record
 from ratelimitd.accounts.records import Page
-from ratelimitd.model import Algorithm
+from ratelimitd.model import usual_algorithm, usual_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,15 +54,13 @@ def _told(record: spec.Record) -> Record:
 
 
 def _own(limit: Limit) -> OwnLimit:
-    plain = (Algorithm.LEASE, Algorithm.FIXED_WINDOW)
-    usual = f"{limit.meter.name}/{limit.window.name}" if limit.window else limit.meter.name
     return OwnLimit(
         meter=limit.meter.name,
         rate=f"{limit.amount}/{limit.window.name}" if limit.window else str(limit.amount),
-        algorithm="" if limit.algorithm in plain else limit.algorithm.value,
+        algorithm="" if limit.algorithm is usual_algorithm(limit.meter) else limit.algorithm.value,
         burst=limit.burst,
         when=limit.when,
         per=limit.per,
-        name="" if limit.name == usual else limit.name,
+        name="" if limit.name == usual_name(limit.meter, limit.window) else limit.name,
         shadow=limit.shadow,
     )

@@ -10,7 +10,15 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd import keys
-from ratelimitd.model import MAX_COUNT, Algorithm, Limit, Meter, MeterKind
+from ratelimitd.model import (
+    MAX_COUNT,
+    Algorithm,
+    Limit,
+    Meter,
+    MeterKind,
+    usual_algorithm,
+    usual_name,
+)
 from ratelimitd.policy.faults import nearest
 from ratelimitd.policy.reach import Scope, check_limit
 from ratelimitd.policy.spec import CONTROL_ENTRIES
@@ -156,7 +164,7 @@ class Limits:
     def _algorithm(self, part: LimitPart, meter: Meter, measure: Measure) -> Algorithm | None:
         word = part.algorithm
         if word is None:
-            return None if "algorithm" in part.model_fields_set else _default(meter)
+            return None if "algorithm" in part.model_fields_set else usual_algorithm(meter)
         algorithm = Algorithm(word)
         text = ""
         if (meter.kind is MeterKind.LEASE) != (algorithm is Algorithm.LEASE):
@@ -224,16 +232,12 @@ def _draft(meter: Meter, measure: Measure) -> Draft:
     """Return what the short form says."""
     window = measure.window
     return Draft(
-        name=f"{meter.name}/{window.name}" if window else meter.name,
+        name=usual_name(meter, window),
         meter=meter,
         amount=measure.amount,
         window=window,
-        algorithm=_default(meter),
+        algorithm=usual_algorithm(meter),
     )
-
-
-def _default(meter: Meter) -> Algorithm:
-    return Algorithm.LEASE if meter.kind is MeterKind.LEASE else Algorithm.FIXED_WINDOW
 
 
 def distinct(report: Report, placed: Iterable[Placed]) -> None:

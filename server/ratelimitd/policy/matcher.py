@@ -22,6 +22,7 @@ from ratelimitd.model import (
     MeterKind,
     Override,
     Subject,
+    usual_name,
 )
 from ratelimitd.policy.callers import ADDRESS, Callers
 from ratelimitd.policy.glob import matches
@@ -262,7 +263,7 @@ class Matcher:
 
 def overriding(override: Override, meter: Meter) -> Limit:
     """Return the limit that a descriptor brings along."""
-    name = f"{meter.name}/{override.window.name}"
+    name = usual_name(meter, override.window)
     return Limit(name=name, meter=meter, amount=override.amount, window=override.window)
 
 
