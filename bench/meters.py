@@ -29,12 +29,12 @@ POLICY = Path(__file__).with_name("meters.yaml")
 ALONE, THREE, DONE = "requests alone", "three meters", "stream done"
 
 
-def message(*, tokens: int | None, lease: str | None) -> RateLimitRequest:
+def end(lease: str) -> RateLimitRequest:
     """Return the call of a stream's end: what was used, and the lease that was held."""
     done = RateLimitRequest(domain="agent-api")
     used = _described(done, meter="tokens", phase="done")
-    used.hits_addend.value = tokens or 0
-    held = _described(done, meter="concurrent", phase="done", lease=lease or "")
+    used.hits_addend.value = 42
+    held = _described(done, meter="concurrent", phase="done", lease=lease)
     held.hits_addend.value = 1
     held.is_negative_hits = True
     return done
@@ -69,12 +69,6 @@ def _described(whole: RateLimitRequest, **entries: str) -> RateLimitDescriptor:
     return descriptor
 
 
-def framed(message: RateLimitRequest) -> bytes:
-    """Return a message as gRPC sends it."""
-    wire = message.SerializeToString()
-    return b"\0" + len(wire).to_bytes(4, "big") + wire
-
-
 def leases_of(answers: list[bytes]) -> list[str]:
     """Return the leases that answers give. Raises `RuntimeError` on a denial."""
     found = []
@@ -96,9 +90,9 @@ def round_of(server: servers.Running, calls: int) -> dict[str, float]:
         costs[name] = (server.cpu_seconds() - before) / calls * 1e6
         return driven.answers
 
-    spend(ALONE, [framed(alone())] * calls)
-    leases = leases_of(spend(THREE, [framed(beginning())] * calls))
-    ends = [framed(message(tokens=42, lease=lease)) for lease in leases]
+    spend(ALONE, [request.frame(alone())] * calls)
+    leases = leases_of(spend(THREE, [request.frame(beginning())] * calls))
+    ends = [request.frame(end(lease)) for lease in leases]
     spend(DONE, ends)
     return costs
 

@@ -23,9 +23,9 @@ def message(key: str = KEY) -> RateLimitRequest:
     return RateLimitRequest(domain="agent-api", descriptors=[RateLimitDescriptor(entries=entries)])
 
 
-def frame() -> bytes:
-    """Return the request as a gRPC message frame."""
-    wire = message().SerializeToString()
+def frame(asked: RateLimitRequest | None = None) -> bytes:
+    """Return a request, by default that of all measurements, as a gRPC message frame."""
+    wire = (asked or message()).SerializeToString()
     return b"\0" + len(wire).to_bytes(4, "big") + wire
 
 

@@ -20,6 +20,8 @@ TOKEN = "RATELIMITD_ADMIN_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT = 30.0
 HASH = "hash:"
 """What a key's hash begins with, where a command takes a key."""
+_REFUSALS = {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
+"""The statuses of what the key's state does not allow; by name, for gRPC is imported late."""
 
 
 class Admin:
@@ -48,7 +50,7 @@ class Admin:
             if code is grpc.StatusCode.UNAUTHENTICATED:
                 msg = f"{self._target} wants a token: set {TOKEN}"
                 raise SettingsError(msg) from error
-            if code in _REFUSALS:
+            if code.name in _REFUSALS:
                 raise AccountError(told) from error
             raise failure(self._target, error) from error
 
@@ -64,16 +66,6 @@ class Admin:
             token = page.next_page_token
             if not token:
                 return
-
-
-class _Refusals:
-    """The statuses of what the key's state does not allow."""
-
-    def __contains__(self, code: Any) -> bool:  # noqa: ANN401 - a grpc.StatusCode
-        return code.name in {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
-
-
-_REFUSALS = _Refusals()
 
 
 def key(text: str) -> Any:  # noqa: ANN401 - a message of `rpc.admin_client`

@@ -35,7 +35,7 @@ def dev(
     store: flags.DevStore = "memory",
     listen: flags.Listen = "127.0.0.1:8081",
     http: flags.Http = "127.0.0.1:8080",
-    admin: flags.Admin = "127.0.0.1:9090",
+    admin: flags.Admin = flags.LOCAL_ADMIN,
     api: flags.Api = "127.0.0.1:0",
 ) -> int:
     """Try everything on this machine: the limiter, a stub API, a real Envoy.

@@ -12,6 +12,9 @@ from cyclopts import Parameter
 
 from ratelimitd.cli.values import split
 
+LOCAL_ADMIN = "127.0.0.1:9090"
+"""Where the admin listener is unless told otherwise, for those who serve and who ask."""
+
 Admin = Annotated[
     str,
     Parameter(

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-
-LOCAL = "127.0.0.1:9090"
 _BATCH = 200
 _HELP = """Register API keys: their tiers, limits and dates.
 
@@ -39,7 +37,7 @@ def add(
     billing_day: flags.BillingDay = None,
     expires: flags.Expires = None,
     note: flags.Note = None,
-    admin: flags.AdminTarget = LOCAL,
+    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
     as_json: flags.Json = False,
 ) -> int:
     """Register a key. Example: `ratelimitd keys add sk-acme --tier team --limit tokens=5M/day`."""
@@ -62,7 +60,7 @@ def change(
     billing_day: flags.BillingDay = None,
     expires: flags.Expires = None,
     note: flags.Note = None,
-    admin: flags.AdminTarget = LOCAL,
+    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
     as_json: flags.Json = False,
 ) -> int:
     """Change what is given, leave the rest. Example: `ratelimitd keys set sk-acme --tier pro`."""
@@ -78,7 +76,9 @@ def change(
 
 
 @keys.command(name="show", usage="Usage: ratelimitd keys show [OPTIONS] KEY")
-def show(key: flags.Key, *, admin: flags.AdminTarget = LOCAL, as_json: flags.Json = False) -> int:
+def show(
+    key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
+) -> int:
     """Show the record of a key. Example: `ratelimitd keys show sk-acme`."""
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import pb
@@ -89,7 +89,7 @@ def show(key: flags.Key, *, admin: flags.AdminTarget = LOCAL, as_json: flags.Jso
 
 
 @keys.command(name="revoke", usage="Usage: ratelimitd keys revoke [OPTIONS] KEY")
-def revoke(key: flags.Key, *, admin: flags.AdminTarget = LOCAL) -> int:
+def revoke(key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
     """Refuse a key from now on, for good. Example: `ratelimitd keys revoke sk-acme`."""
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import pb
@@ -101,7 +101,9 @@ def revoke(key: flags.Key, *, admin: flags.AdminTarget = LOCAL) -> int:
 
 
 @keys.command(name="list", usage="Usage: ratelimitd keys list [OPTIONS]")
-def listed(*, tier: str = "", admin: flags.AdminTarget = LOCAL, as_json: flags.Json = False) -> int:
+def listed(
+    *, tier: str = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
+) -> int:
     """List all keys, or those of a tier. Example: `ratelimitd keys list --tier pro`."""
     from ratelimitd.cli import _admin
 
@@ -110,7 +112,7 @@ def listed(*, tier: str = "", admin: flags.AdminTarget = LOCAL, as_json: flags.J
 
 
 @keys.command(name="export", usage="Usage: ratelimitd keys export [OPTIONS]")
-def export(*, tier: str = "", admin: flags.AdminTarget = LOCAL) -> int:
+def export(*, tier: str = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
     """Write all records as JSON lines, for `import`. Example: `ratelimitd keys export > keys`."""
     from ratelimitd.cli import _admin
 
@@ -120,7 +122,7 @@ def export(*, tier: str = "", admin: flags.AdminTarget = LOCAL) -> int:
 
 
 @keys.command(name="import", usage="Usage: ratelimitd keys import [OPTIONS] FILE")
-def load(file: flags.KeysFile, *, admin: flags.AdminTarget = LOCAL) -> int:
+def load(file: flags.KeysFile, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
     """Write records of JSON lines, whatever was there. Example: `ratelimitd keys import keys`."""
     from ratelimitd.cli import _admin
 

@@ -6,7 +6,7 @@ from ratelimitd.cli import flags, terminal
 
 
 def reset(
-    key: flags.Key, *, meter: flags.Meter = "", admin: flags.AdminTarget = "127.0.0.1:9090"
+    key: flags.Key, *, meter: flags.Meter = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN
 ) -> int:
     """Forget what a key has used of its limits. What is held ends by itself.
 

@@ -45,7 +45,7 @@ def serve(
     registry: flags.Registry = None,
     listen: flags.Listens = None,
     http: flags.Http = "127.0.0.1:8080",
-    admin: flags.Admin = "127.0.0.1:9090",
+    admin: flags.Admin = flags.LOCAL_ADMIN,
     transport: flags.Transport = "auto",
     workers: flags.Workers = 1,
     secret_file: flags.SecretFile = None,

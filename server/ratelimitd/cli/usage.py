@@ -12,7 +12,7 @@ from ratelimitd.cli import flags, terminal
 
 
 def usage(
-    key: flags.Key, *, admin: flags.AdminTarget = "127.0.0.1:9090", as_json: flags.Json = False
+    key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
 ) -> int:
     """Show what a key has used of each of its limits. Charges nothing.
 

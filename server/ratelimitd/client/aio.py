@@ -83,7 +83,7 @@ class AsyncLimiter:
 
     def detach(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run what nobody waits for but `close`."""
-        self._work.add(self.spawn(work))
+        _ = self.spawn(work)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         """Let go of a task; whoever waited for its failure has it, or has gone."""

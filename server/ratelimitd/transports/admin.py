@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from ratelimitd.transports import grpc_wire as wire
+from ratelimitd.transports.grpc_asgi import end, is_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -36,7 +37,7 @@ class AdminApplication:
         """Answer one request."""
         headers = [(name, value) for name, value in scope["headers"] if name != WHO]
         given = dict(headers)
-        speaks_grpc = given.get(b"content-type", b"").startswith(b"application/grpc")
+        speaks_grpc = is_grpc(given.get(b"content-type"))
         who = self._admitted(given.get(b"authorization", b""))
         if who is None:
             await _refuse(send, speaks_grpc=speaks_grpc)
@@ -58,10 +59,7 @@ class AdminApplication:
 
 async def _refuse(send: Any, *, speaks_grpc: bool) -> None:  # noqa: ANN401
     if speaks_grpc:
-        pairs = wire.status_pairs(grpc.StatusCode.UNAUTHENTICATED, _REFUSAL)
-        headers = [(b"content-type", b"application/grpc"), *pairs]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        await end(send, wire.status_pairs(grpc.StatusCode.UNAUTHENTICATED, _REFUSAL))
         return
     headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 401, "headers": headers})

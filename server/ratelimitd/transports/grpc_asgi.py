@@ -78,7 +78,7 @@ class GrpcApplication:
             timeout = headers.get(b"grpc-timeout")
             deadline = None if timeout is None else steady_ns() + _nanoseconds(timeout)
         except wire.MalformedError as error:
-            await _end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, str(error)))
+            await end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, str(error)))
             return
         context = Context(scope["headers"], deadline)
         try:
@@ -117,11 +117,11 @@ class GrpcApplication:
             context.lose()
             return
         except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
-            await _end(send, status_of(error, context), context.initial)
+            await end(send, status_of(error, context), context.initial)
             context.lose()
             return
         if answer is None:
-            await _end(send, context.trailers(), context.initial)
+            await end(send, context.trailers(), context.initial)
             return
         start = _START
         if context.initial:
@@ -168,13 +168,13 @@ def _speaks_grpc(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     """Say whether a request is a gRPC call that can be answered with trailers."""
     kind = headers.get(b"content-type")
     return (
-        (kind == _GRPC or _is_grpc(kind))
+        (kind == _GRPC or is_grpc(kind))
         and scope.get("method") == "POST"
         and "http.response.trailers" in scope.get("extensions", ())
     )
 
 
-def _is_grpc(content_type: bytes | None) -> bool:
+def is_grpc(content_type: bytes | None) -> bool:
     """Say whether a content type is gRPC's: `application/grpc`, `+proto` and such, parameters."""
     kind = (content_type or b"").partition(b";")[0].strip().lower()
     return kind == _GRPC or kind.startswith(_GRPC + b"+")
@@ -186,14 +186,14 @@ async def _refuse(scope: Scope, headers: Mapping[bytes, bytes], send: Send, *, k
         await send({"type": "websocket.close"})
     elif scope["method"] != "POST":
         await _http(send, 405, [(b"allow", b"POST")])
-    elif not _is_grpc(headers.get(b"content-type")):
+    elif not is_grpc(headers.get(b"content-type")):
         await _http(send, 415, [(b"accept-post", _GRPC)])
     elif not known:
         await send(_UNKNOWN)
         await send(_NOTHING)
     else:
         text = "gRPC needs the header te: trailers"
-        await _end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, text))
+        await end(send, wire.status_pairs(grpc.StatusCode.INTERNAL, text))
 
 
 async def _http(send: Send, status: int, headers: list[wire.Pair]) -> None:
@@ -201,7 +201,7 @@ async def _http(send: Send, status: int, headers: list[wire.Pair]) -> None:
     await send(_NOTHING)
 
 
-async def _end(send: Send, status: list[wire.Pair], initial: list[wire.Pair] | None = None) -> None:
+async def end(send: Send, status: list[wire.Pair], initial: list[wire.Pair] | None = None) -> None:
     """End a call without a message: its status travels in the headers (trailers-only)."""
     headers = [_CONTENT_TYPE, *(initial or ()), *status]
     await _http(send, 200, headers)
