@@ -11,9 +11,9 @@
 # Calls are carried by pyvoy, the default where it is installed: a real Envoy around the process, which
 # loads the image's shared Python library. `-e RATELIMITD_TRANSPORT=h2corn` takes less memory and CPU.
 #
-# Every flag of `serve` is also a variable, RATELIMITD_<FLAG>. The admin listener (/metrics) has no
-# protection of its own yet and stays on loopback: a scraper shares the container's network namespace,
-# as a sidecar in the same pod does. The folder of a counts file must be writable for user 10001.
+# Every flag of `serve` is also a variable, RATELIMITD_<FLAG>. The admin listener (/metrics and the
+# administration of keys) is on loopback, where a sidecar in the same pod reaches it; elsewhere it wants
+# RATELIMITD_ADMIN_TOKEN_FILE. The folder of a counts file must be writable for user 10001.
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
