@@ -165,6 +165,9 @@ StoreTimeout = Annotated[
 ]
 Streams = Annotated[int, Parameter(help="Calls under way at once on each connection.")]
 Target = Annotated[str, Parameter(help="The limiter's gRPC address, `HOST:PORT` or `unix:PATH`.")]
+Tier = Annotated[str, Parameter(help="A tier that the policy has.")]
+NewTier = Annotated[str | None, Parameter(help="A tier that the policy has, in place of its own.")]
+OfTier = Annotated[str, Parameter(help="Only the keys of this tier.")]
 TlsCa = Annotated[
     Path | None,
     Parameter(help="Speak TLS, and trust the authorities in this file. Default: plaintext."),

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from ratelimitd.cli import flags, terminal, values
 from ratelimitd.errors import SettingsError
@@ -24,14 +24,19 @@ _HELP = """Register API keys: their tiers, limits and dates.
 
 Example: `ratelimitd keys add sk-acme --tier pro`"""
 
-keys = App(name="keys", help=_HELP, usage="Usage: ratelimitd keys COMMAND")
+keys = App(
+    name="keys",
+    help=_HELP,
+    usage="Usage: ratelimitd keys COMMAND",
+    default_parameter=Parameter(negative=()),
+)
 
 
 @keys.command(name="add", usage="Usage: ratelimitd keys add --tier TIER [OPTIONS] KEY")
 def add(
     key: flags.Key,
     *,
-    tier: str,
+    tier: flags.Tier,
     limit: flags.OwnLimits = None,
     attr: flags.Attributes = None,
     billing_day: flags.BillingDay = None,
@@ -54,7 +59,7 @@ def add(
 def change(
     key: flags.Key,
     *,
-    tier: str | None = None,
+    tier: flags.NewTier = None,
     limit: flags.OwnLimits = None,
     attr: flags.Attributes = None,
     billing_day: flags.BillingDay = None,
@@ -102,7 +107,10 @@ def revoke(key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> i
 
 @keys.command(name="list", usage="Usage: ratelimitd keys list [OPTIONS]")
 def listed(
-    *, tier: str = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
+    *,
+    tier: flags.OfTier = "",
+    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
+    as_json: flags.Json = False,
 ) -> int:
     """List all keys, or those of a tier. Example: `ratelimitd keys list --tier pro`."""
     from ratelimitd.cli import _admin
@@ -112,7 +120,7 @@ def listed(
 
 
 @keys.command(name="export", usage="Usage: ratelimitd keys export [OPTIONS]")
-def export(*, tier: str = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
+def export(*, tier: flags.OfTier = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
     """Write all records as JSON lines, for `import`. Example: `ratelimitd keys export > keys`."""
     from ratelimitd.cli import _admin
 

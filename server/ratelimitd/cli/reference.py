@@ -21,8 +21,9 @@ _PREFACE = """\
 _EPILOGUE = """
 ## What holds for every command
 
-- Each flag has an environment variable, named beside it. The command line wins; an empty variable
-  counts as not set. `RATELIMITD_LISTEN` takes several addresses, with commas or spaces between.
+- Each flag has an environment variable: `--log-format` is `RATELIMITD_LOG_FORMAT`. The command
+  line wins; an empty variable counts as not set. `RATELIMITD_LISTEN` takes several addresses, with
+  commas or spaces between.
 - Lengths of time are written `500ms`, `3s`, `2m`, `1h`; a bare number is seconds.
 - Colour is for terminals, and `NO_COLOR` turns it off.
 - Ctrl-C ends a command with status 130, and a reader that closes its pipe with 141. `serve` and
@@ -35,8 +36,8 @@ def reference() -> str:
     """Return the reference as Markdown."""
     text = program().generate_docs()
     # The generator lists the commands twice, and a command's name twice where its usage is given.
-    text = re.sub(r"## Table of Contents\n\n(- .*\n)+\n", "", text)
-    text = re.sub(r"^ratelimitd (\w+) \1\b", r"ratelimitd \1", text, flags=re.MULTILINE)
+    text = re.sub(r"## Table of Contents\n\n( *- .*\n)+\n", "", text)
+    text = re.sub(r"^ratelimitd (\w+(?: \w+)?) \1\b", r"ratelimitd \1", text, flags=re.MULTILINE)
     return _PREFACE + text.rstrip() + "\n" + _EPILOGUE
 
 
