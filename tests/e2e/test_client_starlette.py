@@ -16,6 +16,7 @@ from ratelimitd.client import Ask, AsyncLimiter
 from ratelimitd.client.asgi import USED, RateLimitMiddleware
 from ratelimitd.transports.h2corn import H2corn, hide_banner, http_config
 from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, limiter_of, new_key
+from tests.e2e.support.raw_http import begin
 from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -68,12 +69,8 @@ class Api:
 
     async def begin(self, path: str, key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request."""
-        host, _, port = self.address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        lines = (f"POST {path} HTTP/1.1", "host: a", f"authorization: Bearer {key}")
-        text = "\r\n".join((*lines, "content-length: 0", "connection: close", "", ""))
-        writer.write(text.encode())
-        return reader, writer
+        headers = (f"authorization: Bearer {key}", "connection: close")
+        return await begin(self.address, path, *headers)
 
     async def post(self, path: str, key: str) -> Answer:
         """Send a request, and read the whole response."""

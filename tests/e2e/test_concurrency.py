@@ -16,28 +16,23 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.e2e.support.counting import (
-    BACKENDS,
-    OK,
-    OVER_LIMIT,
-    Backend,
-    backend_of,
-    descriptor,
-    left,
-    say,
-    settles,
-)
+from tests.e2e.support.counting import BACKENDS, Backend, backend_of, left, say, settles
 from tests.e2e.support.deployment import Deployment, deploy, patient_config
-from tests.e2e.support.edge import run_edge
+from tests.e2e.support.edge import manager_of, run_edge
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import bearer, denial, ours, shown
+from tests.e2e.support.raw_http import begin
 from tests.e2e.support.waiting import wait_until
+from tests.rpc.support.calls import OK, OVER_LIMIT, describe
 
 if TYPE_CHECKING:
     from asyncio import StreamReader as Reader
     from asyncio import StreamWriter as Writer
     from collections.abc import AsyncIterator, Iterator
 
+    from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import (
+        RateLimitDescriptor,
+    )
     from tests.e2e.support.raw_http import Response
 
 LEASE = 2.0
@@ -87,11 +82,7 @@ async def invoke(deployment: Deployment, key: str, target: str = INVOKE) -> Resp
 
 async def send(deployment: Deployment, key: str, target: str) -> tuple[Reader, Writer]:
     """Send a request on a connection of its own, whose end is the caller's business."""
-    host, _, port = deployment.edge.envoy.edge.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    head = f"POST {target} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n"
-    writer.write(f"{head}content-length: 0\r\n\r\n".encode())
-    return reader, writer
+    return await begin(deployment.edge.envoy.edge, target, f"x-api-key: {key}")
 
 
 @contextlib.asynccontextmanager
@@ -125,7 +116,7 @@ async def test_a_denial_names_the_limit_in_its_status(shared: Deployment) -> Non
     """Envoy, and whoever asks directly, is told `concurrent` where that is what denied."""
     who = ("api_key=named", "route=invoke")
     async with held(shared, "named"), held(shared, "named"):
-        answer = await say(shared.limiter, descriptor(*who), descriptor(*who, "meter=concurrent"))
+        answer = await say(shared.limiter, describe(*who), describe(*who, "meter=concurrent"))
     assert answer.overall_code == OVER_LIMIT
     assert [status.code for status in answer.statuses] == [OK, OVER_LIMIT]
     assert [status.current_limit.name for status in answer.statuses] == [
@@ -169,9 +160,9 @@ async def test_a_denied_request_holds_and_charges_nothing_whatever_denied_it(
     who = (f"api_key={key}", "route=invoke")
     answer = await say(
         shared.limiter,
-        descriptor(*who),
-        descriptor(*who, "meter=tokens", hits=0),
-        descriptor(*who, "meter=concurrent"),
+        describe(*who),
+        describe(*who, "meter=tokens", hits=0),
+        describe(*who, "meter=concurrent"),
     )
     assert answer.overall_code == OVER_LIMIT
     assert not answer.dynamic_metadata.fields
@@ -184,7 +175,7 @@ async def test_a_lease_that_is_forged_foreign_or_used_up_gives_nothing_back(
     mine, theirs = ("api_key=mine", "meter=concurrent"), ("api_key=theirs", "meter=concurrent")
     leases = []
     for who in (mine, mine, theirs):
-        answer = await say(shared.limiter, descriptor(*who))
+        answer = await say(shared.limiter, describe(*who))
         leases.append(answer.dynamic_metadata.fields["lease"].string_value)
     assert len({*leases, ""}) == 4
     forged = (leases[2], leases[0][:-1], leases[0] + "0", "0" * len(leases[0]), "", "x" * 5_000)
@@ -196,24 +187,29 @@ async def test_a_lease_that_is_forged_foreign_or_used_up_gives_nothing_back(
     for _ in range(3):
         await say(shared.limiter, _release(leases[0], *mine), _release(leases[0], *mine))
     assert await left(shared.limiter, "concurrent", "mine") == 1, "once, however often it comes"
-    renewed = (await say(shared.limiter, descriptor(*mine))).dynamic_metadata.fields["lease"]
+    renewed = (await say(shared.limiter, describe(*mine))).dynamic_metadata.fields["lease"]
     await say(shared.limiter, _release(leases[0], *mine))
     assert renewed.string_value not in leases
     assert await left(shared.limiter, "concurrent", "mine") == 0
 
 
-def _release(lease: str, *who: str) -> bytes:
-    return descriptor(*who, "phase=done", f"lease={lease}", hits=1, negative=True)
+def _release(lease: str, *who: str) -> RateLimitDescriptor:
+    return describe(*who, "phase=done", f"lease={lease}", hits=1, negative=True)
 
 
 async def test_a_release_is_not_lost_to_a_denial_in_the_same_call(shared: Deployment) -> None:
     """And what it gives back is there for the acquisition beside it."""
     who = ("api_key=both", "meter=concurrent")
-    first, _ = [await say(shared.limiter, descriptor(*who)) for _ in range(2)]
-    lease = first.dynamic_metadata.fields["lease"].string_value
-    denied = await say(shared.limiter, descriptor("api_key=busy"), _release(lease, *who))
+    held = [await say(shared.limiter, describe(*who)) for _ in range(2)]
+    first, second = (each.dynamic_metadata.fields["lease"].string_value for each in held)
+    denied = await say(shared.limiter, describe("api_key=busy"), _release(first, *who))
     assert denied.overall_code == OVER_LIMIT
     assert await left(shared.limiter, "concurrent", "both") == 1
+    await say(shared.limiter, describe(*who))
+    assert (await say(shared.limiter, describe(*who))).overall_code == OVER_LIMIT
+    passed = await say(shared.limiter, describe(*who), _release(second, *who))
+    assert passed.overall_code == OK
+    assert await left(shared.limiter, "concurrent", "both") == 0
 
 
 @pytest.mark.parametrize(
@@ -271,8 +267,7 @@ async def test_what_an_envoy_held_that_was_killed_comes_back_with_the_end_of_the
 async def test_no_request_outlives_its_lease() -> None:
     """Envoy ends what takes longer, and takes no longer than the shipped policy's leases."""
     config = patient_config()
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    bounds = chain["filters"][0]["typed_config"]["common_http_protocol_options"]
+    bounds = manager_of(config)["common_http_protocol_options"]
     policy = yaml.safe_load(SHIPPED_POLICY.read_text("utf-8"))
     assert bounds["max_stream_duration"] == "900s"
     assert policy["meters"]["concurrent"]["lease"] == "15m"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ratelimitd.devkit.stub_api import LIMIT_HEADERS
-from tests.e2e.support.edge import run_edge, shipped_config
+from tests.e2e.support.edge import manager_of, run_edge, shipped_config
 from tests.e2e.support.fake_rls import OK_HEADERS, Answer, denied
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ async def test_an_agent_may_be_silent_for_longer_than_the_listener_allows(
 ) -> None:
     """The stream's route has an idle time of its own; without that line the answer is cut short."""
     config = copy.deepcopy(shipped_config())
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    manager = chain["filters"][0]["typed_config"]
+    manager = manager_of(config)
     manager["stream_idle_timeout"] = "0.2s"
     (host,) = manager["route_config"]["virtual_hosts"]
     if not own_idle_timeout:

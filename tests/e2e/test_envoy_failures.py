@@ -9,6 +9,7 @@ import asyncio
 import copy
 from typing import TYPE_CHECKING
 
+from tests.e2e.support.deployment import rate_limit_filter
 from tests.e2e.support.edge import run_edge, shipped_config
 from tests.e2e.support.fake_rls import allowed, serve_fake_rls
 from tests.e2e.support.refusing_rls import INTERNAL_ERROR, REFUSED_STREAM, serve_refusing_rls
@@ -35,8 +36,7 @@ async def test_a_refused_call_is_made_once_more(rls: FakeRls) -> None:
 async def test_by_default_envoy_waits_too_long_before_it_asks_again() -> None:
     """The twin: without our back-off most retries come after the timeout."""
     config = copy.deepcopy(shipped_config())
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    ratelimit = chain["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]
+    ratelimit = rate_limit_filter(config)
     del ratelimit["rate_limit_service"]["grpc_service"]["retry_policy"]["retry_back_off"]
     async with serve_refusing_rls() as fake, run_edge(fake.address, config=config) as edge:
         for _ in range(ROUNDS):

@@ -10,6 +10,7 @@ from retryheader import QuotaPolicy, parse_ratelimit, parse_ratelimit_policy
 
 from ratelimitd.devkit.stub_api import LIMIT_HEADERS
 from tests.e2e.support.deployment import Deployment, deploy, patient_config
+from tests.e2e.support.edge import manager_of
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import HOUR, MINUTE, bearer, shown
 from tests.e2e.support.waiting import room_in_window
@@ -39,8 +40,7 @@ BOTH_FAMILIES = SHIPPED_POLICY.read_text("utf-8").replace(
 def config_that_strips_nothing() -> Config:
     """The shipped configuration without the lines that remove our names from the API's answers."""
     config = copy.deepcopy(patient_config())
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    del chain["filters"][0]["typed_config"]["route_config"]["response_headers_to_remove"]
+    del manager_of(config)["route_config"]["response_headers_to_remove"]
     return config
 
 

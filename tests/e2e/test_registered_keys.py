@@ -1,11 +1,7 @@
 """Two real limiters on one Redis: what is changed by the one is in force in the other."""
 
-import asyncio
-import sys
-import time
-from asyncio.subprocess import PIPE
-
-from tests.e2e.support.limiter import Limiter, run_limiter
+from tests.e2e.support.limiter import Limiter, ratelimitd, run_limiter
+from tests.e2e.support.waiting import wait_until
 from tests.support.redis.server import Server
 
 WITHIN = 10.0
@@ -14,22 +10,18 @@ WITHIN = 10.0
 
 async def keys(limiter: Limiter, *words: str) -> str:
     """Run `ratelimitd keys` against a limiter."""
-    command = (sys.executable, "-m", "ratelimitd", "keys", *words, "--admin", limiter.admin)
-    run = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-    output, complaint = await run.communicate()
-    assert run.returncode == 0, complaint.decode()
-    return output.decode()
+    return await ratelimitd("keys", *words, "--admin", limiter.admin)
 
 
 async def until_shown(limiter: Limiter, amount: int | None) -> None:
     """Wait until a key's limit is so large; None: until the key is refused."""
-    end = time.monotonic() + WITHIN
-    while True:
+
+    async def so() -> bool:
         answer = await limiter.peek("api_key=sk-two")
         shown = answer["headers"].get("X-RateLimit-Limit")
-        if answer["allowed"] is (amount is not None) and shown == (amount and str(amount)):
-            return
-        assert time.monotonic() < end, answer
+        return answer["allowed"] is (amount is not None) and shown == (amount and str(amount))
+
+    await wait_until(so, description=f"its limit is {amount}", within=WITHIN)
 
 
 async def test_a_change_in_one_process_is_in_force_in_the_other(redis_server: Server) -> None:

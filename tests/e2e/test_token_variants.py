@@ -21,7 +21,7 @@ from tests.e2e.support.deployment import (
     deploy,
     patient_config,
 )
-from tests.e2e.support.edge import run_edge
+from tests.e2e.support.edge import manager_of, run_edge
 from tests.e2e.support.fake_rls import FakeRls, serve_fake_rls
 from tests.e2e.support.fleet import free_row
 from tests.e2e.support.promised import bearer, shown
@@ -46,8 +46,7 @@ def in_docs(title: str) -> Any:  # noqa: ANN401 - whatever the YAML is
 
 def filters(config: Config) -> list[Config]:
     """Return the HTTP filters within `config`."""
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    found: list[Config] = chain["filters"][0]["typed_config"]["http_filters"]
+    found: list[Config] = manager_of(config)["http_filters"]
     return found
 
 

@@ -6,7 +6,6 @@ much was counted, the key has far more than it uses.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
@@ -15,25 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.support.counting import (
-    BACKENDS,
-    OK,
-    OVER_LIMIT,
-    Backend,
-    backend_of,
-    descriptor,
-    left,
-    say,
-    settles,
-)
+from tests.e2e.support import raw_http
+from tests.e2e.support.counting import BACKENDS, Backend, backend_of, left, say, settles
 from tests.e2e.support.limiter import SHIPPED_POLICY
 from tests.e2e.support.promised import bearer, denial, shown
 from tests.e2e.support.waiting import room_in_window, wait_for_instant, wait_until
+from tests.rpc.support.calls import OK, OVER_LIMIT, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.e2e.support import raw_http
     from tests.e2e.support.deployment import Deployment
 
 WINDOW = 6
@@ -217,10 +207,8 @@ async def test_a_client_that_leaves_a_stream_is_charged_for_what_the_events_told
     shared: Deployment,
 ) -> None:
     """The last event that came tells what was used by then; its lease is given back, too."""
-    host, _, port = shared.edge.envoy.edge.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
     target = f"{STREAM}?usage=each&tokens=40&events=3&gap=0.2"
-    writer.write(f"POST {target} HTTP/1.1\r\nhost: x\r\nx-api-key: gone\r\n\r\n".encode())
+    reader, writer = await raw_http.begin(shared.edge.envoy.edge, target, "x-api-key: gone")
     await reader.readuntil(b'"total_tokens": 20')
     assert await left(shared.limiter, "concurrent", "gone") == 99
     writer.transport.abort()
@@ -236,8 +224,8 @@ async def test_a_denied_request_takes_no_tokens(shared: Deployment) -> None:
 
 async def test_a_report_is_neither_denied_nor_lost_to_a_denial(shared: Deployment) -> None:
     """In one call with a request that is denied: that is denied, the report counts and is OK."""
-    request = descriptor("api_key=poor", "route=invoke")
-    report = descriptor("api_key=poor", "meter=tokens", "phase=done", hits=RICH + 5)
+    request = describe("api_key=poor", "route=invoke")
+    report = describe("api_key=poor", "meter=tokens", "phase=done", hits=RICH + 5)
     answer = await say(shared.limiter, request, report)
     assert answer.overall_code == OVER_LIMIT
     assert [status.code for status in answer.statuses] == [OVER_LIMIT, OK]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.support.deployment import deploy, patient_config
+from tests.e2e.support.edge import manager_of
 from tests.e2e.support.waiting import room_in_window
 
 if TYPE_CHECKING:
@@ -27,11 +28,10 @@ OPEN_TELEMETRY = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"
 def tracing_config() -> Config:
     """The shipped configuration with a tracer; nobody takes its spans."""
     config = patient_config()
-    manager: Any = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
     collector = {"envoy_grpc": {"cluster_name": "limiter"}, "timeout": "0.25s"}
     typed = {"@type": OPEN_TELEMETRY, "grpc_service": collector, "service_name": "edge"}
     provider = {"name": "envoy.tracers.opentelemetry", "typed_config": typed}
-    manager["typed_config"]["tracing"] = {"provider": provider}
+    manager_of(config)["tracing"] = {"provider": provider}
     return config
 
 

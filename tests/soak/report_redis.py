@@ -75,7 +75,7 @@ def cell(fault: str, seen: Outage) -> str:
     if fault not in NOTICED:
         return f"{seen.failures} calls without the store, at most {seen.longest * 1e3:.0f} ms"
     return (
-        f"back {seen.recovery:.2f} s, p99 {seen.p99 * 1e3:.1f} ms, at most "
+        f"back {seen.recovery:.2f} s, p99 {seen.p99:.1f} ms, at most "
         f"{seen.longest * 1e3:.0f} ms, {seen.grown:+} KiB"
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from bench import servers
 from tests.e2e.support.edge import run_edge
 from tests.e2e.support.redis_edge import requests
-from tests.e2e.support.redis_fleet import run_fleet
+from tests.e2e.support.redis_fleet import AS_SHIPPED_SILENCE, run_fleet
 from tests.soak import report_redis
 from tests.soak.test_redis_load import quiet
 
@@ -36,7 +36,7 @@ async def failed_open(edge: Edge) -> int:
 async def test_redis_costs_little_beside_no_decision_at_all(own_redis: Server) -> None:
     """At half of the most, p99.9 is within 5 ms; Envoy gives up no more calls than without."""
     async with contextlib.AsyncExitStack() as stack:
-        fleet = run_fleet(own_redis.url, POLICY, processes=1, silence="12ms")
+        fleet = run_fleet(own_redis.url, POLICY, processes=1, silence=AS_SHIPPED_SILENCE)
         (limiter,) = await stack.enter_async_context(fleet)
         noop = stack.enter_context(servers.running(servers.noop()))
         edges = {

@@ -13,8 +13,15 @@ from tests.e2e.support.redis_calls import crowd, dial, question
 from tests.e2e.support.redis_cancels import cancels
 from tests.e2e.support.redis_exact import ALGORITHMS, CALLS, LIMIT, exactly, spread
 from tests.e2e.support.redis_faults import stage
-from tests.e2e.support.redis_fleet import PATIENT, counters, figures, run_fleet, total
-from tests.e2e.support.waiting import room_in_window, wait_until
+from tests.e2e.support.redis_fleet import (
+    AS_SHIPPED_SILENCE,
+    PATIENT,
+    counters,
+    run_fleet,
+    total,
+    until_up,
+)
+from tests.e2e.support.waiting import room_in_window
 from tests.soak import report_redis
 
 if TYPE_CHECKING:
@@ -91,21 +98,17 @@ async def test_stalls(redis_server: Server) -> None:
     """Ten of them, at the shipped timeout: nobody is charged twice, by counters of their own."""
     calls = 0
     async with (
-        run_fleet(redis_server.url, OPEN, processes=1, silence="12ms") as (limiter,),
+        run_fleet(redis_server.url, OPEN, processes=1, silence=AS_SHIPPED_SILENCE) as (limiter,),
         dial(limiter.address) as (line,),
     ):
-
-        async def is_up() -> bool:
-            return (await figures(limiter))["store_up"] == 1
-
         for number in range(STALLS):
-            await wait_until(is_up, description="the store answers", within=20)
+            await until_up(limiter)
             with redis_server.paused():
                 asked = [question(f"{number}-{caller}") for caller in range(20)]
                 answers = await crowd([line], 20, asked)
                 await asyncio.sleep(0.8)
             calls += len(answers)
-        await wait_until(is_up, description="the store answers", within=20)
+        await until_up(limiter)
     most = max(counters(redis_server).values())
     assert most == 1
     report_redis.rows[12] = f"{most} ({calls} calls in {STALLS} stalls, timeout 12 ms)"
@@ -115,7 +118,7 @@ async def test_late_replies() -> None:
     """Redis answers 30 ms late, for five seconds: who is charged without an answer is counted."""
     async with (
         stage() as at,
-        run_fleet(at.url, OPEN, processes=1, silence="12ms") as (limiter,),
+        run_fleet(at.url, OPEN, processes=1, silence=AS_SHIPPED_SILENCE) as (limiter,),
         dial(limiter.address) as (line,),
     ):
         await crowd([line], 1, [question("early")] * 20)

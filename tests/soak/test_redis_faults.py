@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.support.redis_faults import FAULTS, NOTICED
+from tests.e2e.support.redis_fleet import AS_SHIPPED_SILENCE, PATIENT
 from tests.e2e.support.redis_outage import MODES, SPENT, outage
 from tests.e2e.support.redis_verdict import faults_of
 from tests.soak import report_redis
@@ -14,16 +15,14 @@ from tests.soak import report_redis
 HOLD: Final = {"stopped": 5.0, "killed": 5.0}
 """Seconds that Redis is away once that is noticed, where it is not two."""
 BACK_WITHIN: Final = 1.0
-AS_SHIPPED: Final = "12ms"
-PATIENT: Final = "2s"
-"""Where nothing is to be noticed, so that no pause of the machine's is."""
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_callers_get_what_is_documented(fault: str, mode: str) -> None:
     """And the store decides again within a second of Redis's return."""
-    silence = AS_SHIPPED if fault in NOTICED else PATIENT
+    # Where nothing is to be noticed, no pause of the machine's is to be, either.
+    silence = AS_SHIPPED_SILENCE if fault in NOTICED else PATIENT
     seen = await outage(mode, fault, HOLD.get(fault, 2.0), silence=silence)
     report_redis.matrix[fault][mode] = seen
     print(fault, mode, report_redis.cell(fault, seen), flush=True)
@@ -33,14 +32,14 @@ async def test_callers_get_what_is_documented(fault: str, mode: str) -> None:
 
 async def test_a_long_pause() -> None:
     """Ten seconds without an answer: nobody waits for it, nothing grows."""
-    seen = await outage("deny", "stopped", 10.0, silence=AS_SHIPPED)
+    seen = await outage("deny", "stopped", 10.0, silence=AS_SHIPPED_SILENCE)
     assert faults_of(seen, "stopped") == []
     report_redis.rows[19] = report_redis.cell("stopped", seen) + ", policy deny"
 
 
 async def test_a_long_absence() -> None:
     """Twenty seconds: every call gets what its policy says, and `local` lets nobody begin anew."""
-    seen = await outage("local", "killed", 20.0, silence=AS_SHIPPED)
+    seen = await outage("local", "killed", 20.0, silence=AS_SHIPPED_SILENCE)
     assert faults_of(seen, "killed") == []
     during = seen.during()
     again = sum(each.passes for key, each in during if key == SPENT)

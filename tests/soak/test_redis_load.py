@@ -17,7 +17,7 @@ from ratelimitd.stores.redis import batcher
 from ratelimitd.stores.redis.opening import open_redis
 from tests.e2e.support.limiter import run_limiter
 from tests.e2e.support.redis_calls import Line, crowd, dial, paced, percentile, question
-from tests.e2e.support.redis_fleet import figures, run_fleet
+from tests.e2e.support.redis_fleet import AS_SHIPPED_SILENCE, run_fleet
 from tests.e2e.support.redis_outage import MODES
 from tests.e2e.support.waiting import wait_until
 from tests.soak import report_redis
@@ -75,7 +75,7 @@ async def test_an_open_breaker_costs_no_time(own_redis: Server) -> None:
         }
         for mode in MODES:
             running = run_fleet(
-                own_redis.url, _POLICY.format(mode=mode), processes=1, silence="12ms"
+                own_redis.url, _POLICY.format(mode=mode), processes=1, silence=AS_SHIPPED_SILENCE
             )
             (limiters[mode],) = await stack.enter_async_context(running)
         lines = {
@@ -90,7 +90,7 @@ async def test_an_open_breaker_costs_no_time(own_redis: Server) -> None:
 
             async def given_up(mode: str = mode) -> bool:
                 await lines[mode][0].ask(question("caller-0"))
-                return (await figures(limiters[mode]))["store_breaker_state"] == 1
+                return (await limiters[mode].figures())["store_breaker_state"] == 1
 
             await wait_until(given_up, description="the breaker is open")
         p99 = defaultdict(list)
@@ -112,7 +112,7 @@ async def test_three_times_what_it_can(redis_server: Server) -> None:
     """What is too much is refused or waits its turn, and afterwards all is as before."""
     policy = _POLICY.format(mode="local")
     async with (
-        run_fleet(redis_server.url, policy, processes=1, silence="12ms") as (limiter,),
+        run_fleet(redis_server.url, policy, processes=1, silence=AS_SHIPPED_SILENCE) as (limiter,),
         dial(*[limiter.address] * 4) as lines,
     ):
         await capacity(lines)

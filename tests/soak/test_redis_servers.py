@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tests.e2e.support.redis_calls import crowd, dial, question
 from tests.e2e.support.redis_exact import POLICY
 from tests.e2e.support.redis_faults import stage
-from tests.e2e.support.redis_fleet import figures, run_fleet
+from tests.e2e.support.redis_fleet import AS_SHIPPED_SILENCE, PATIENT, are_up, run_fleet, until_up
 from tests.e2e.support.redis_outage import befall, is_policys, is_stores
 from tests.e2e.support.waiting import wait_until
 from tests.soak import report_redis
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 PROCESSES: Final = 4
 KILLS: Final = 20
-PATIENT: Final = "2s"
 
 
 async def test_a_primary_is_killed(own_sentinels: Watched) -> None:
@@ -37,7 +36,7 @@ async def test_a_primary_is_killed(own_sentinels: Watched) -> None:
         await asyncio.to_thread(own_sentinels.kill_primary)
         yield
 
-    seen = await befall("allow", own_sentinels.url, killed(), 0.0, "12ms")
+    seen = await befall("allow", own_sentinels.url, killed(), 0.0, AS_SHIPPED_SILENCE)
     away = [
         (key, each)
         for key, answers in seen.answers.items()
@@ -86,7 +85,7 @@ async def test_a_cluster_grows(own_cluster: Cluster) -> None:
 
 async def test_all_come_back_at_once() -> None:
     """Four processes under load lose their Redis: few connections, and soon all is steady."""
-    async with stage() as at, run_fleet(at.url, POLICY, silence="12ms") as limiters:
+    async with stage() as at, run_fleet(at.url, POLICY, silence=AS_SHIPPED_SILENCE) as limiters:
         addresses = [limiter.address for limiter in limiters]
         async with dial(*addresses) as lines:
             stop = asyncio.Event()
@@ -95,11 +94,7 @@ async def test_all_come_back_at_once() -> None:
             )
             load = asyncio.create_task(crowd(lines, 16, asked))
 
-            async def steady() -> bool:
-                told = [await figures(limiter) for limiter in limiters]
-                return all(each["store_up"] == 1 for each in told)
-
-            await wait_until(steady, description="all are served", within=20)
+            await until_up(*limiters)
             at.redis.kill()
             before = at.proxy.connections
             await asyncio.sleep(3)
@@ -111,7 +106,7 @@ async def test_all_come_back_at_once() -> None:
             async def steady_again() -> bool:
                 nonlocal peak
                 peak = max(peak, at.proxy.open)
-                return await steady()
+                return await are_up(*limiters)
 
             await wait_until(steady_again, description="all are back", within=20)
             seconds = time.perf_counter() - returned

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import grpc.aio
-
-from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
-from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 from tests.e2e.support.deployment import deploy
-from tests.e2e.support.limiter import GONE_WITHIN, METHOD
 from tests.e2e.support.waiting import wait_until
+from tests.rpc.support.calls import describe, question
 from tests.support.redis.server import single
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ratelimitd._gen.envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import (
+        RateLimitDescriptor,
+    )
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
     from tests.e2e.support.deployment import Config, Deployment
     from tests.e2e.support.limiter import Limiter
 
@@ -27,8 +27,6 @@ BACKENDS: Final = ("memory-h2corn", "redis-pyvoy")
 PATIENT: Final = ("--store-timeout", "5s")
 """These tests ask what is counted, not how fast: without it a busy machine's Redis would now and
 then be given up on, and a call be counted in the process."""
-OK: Final = RateLimitResponse.OK
-OVER_LIMIT: Final = RateLimitResponse.OVER_LIMIT
 
 
 @contextlib.contextmanager
@@ -65,35 +63,18 @@ def backend_of(name: str) -> Iterator[Backend]:
         yield Backend(store, transport)
 
 
-def descriptor(*entries: str, hits: int | None = None, negative: bool = False) -> bytes:
-    """Return a descriptor of `name=value` entries."""
-    message = RateLimitDescriptor(is_negative_hits=negative)
-    for entry in entries:
-        name, _, value = entry.partition("=")
-        message.entries.add(key=name, value=value)
-    if hits is not None:
-        message.hits_addend.value = hits
-    return message.SerializeToString()
-
-
 async def say(
-    limiter: Limiter, *descriptors: bytes, domain: str = "agent-api"
+    limiter: Limiter, *descriptors: RateLimitDescriptor, domain: str = "agent-api"
 ) -> RateLimitResponse:
     """Ask the limiter about these in one call, past Envoy."""
-    request = RateLimitRequest(domain=domain)
-    for each in descriptors:
-        request.descriptors.add().MergeFromString(each)
-    async with grpc.aio.insecure_channel(limiter.address) as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-        answer = await call(request.SerializeToString(), timeout=GONE_WITHIN)
-    return RateLimitResponse.FromString(answer)
+    return await limiter.ask(question(*descriptors, domain=domain))
 
 
 async def left(
     limiter: Limiter, meter: str, key: str, *entries: str, domain: str = "agent-api"
 ) -> int:
     """Return what a key has left of a meter, by a peek."""
-    peek = descriptor(f"api_key={key}", f"meter={meter}", *entries, hits=0)
+    peek = describe(f"api_key={key}", f"meter={meter}", *entries, hits=0)
     (status,) = (await say(limiter, peek, domain=domain)).statuses
     return status.limit_remaining
 

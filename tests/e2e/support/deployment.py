@@ -7,7 +7,7 @@ import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.support.edge import Edge, run_edge, shipped_config
+from tests.e2e.support.edge import Edge, manager_of, run_edge, shipped_config
 from tests.e2e.support.limiter import AS_SHIPPED, SHIPPED_POLICY, Limiter, run_limiter
 
 if TYPE_CHECKING:
@@ -31,15 +31,13 @@ class Deployment:
 
 def rate_limit_filter(config: Config) -> Config:
     """The configuration of Envoy's rate limit filter within `config`."""
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    found: Config = chain["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]
+    found: Config = manager_of(config)["http_filters"][0]["typed_config"]
     return found
 
 
 def add_filter_before(config: Config, http_filter: Config) -> None:
     """Put `http_filter` before the rate limit filter."""
-    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
-    chain["filters"][0]["typed_config"]["http_filters"].insert(0, http_filter)
+    manager_of(config)["http_filters"].insert(0, http_filter)
 
 
 def patient_config() -> Config:

@@ -48,6 +48,13 @@ def shipped_config() -> dict[str, Any]:
     return load(samples_dir() / "envoy.yaml")
 
 
+def manager_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of Envoy's HTTP connection manager within `config`."""
+    (chain,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    found: dict[str, Any] = chain["filters"][0]["typed_config"]
+    return found
+
+
 @contextlib.asynccontextmanager
 async def run_edge(
     *limiters: str, config: dict[str, Any] | None = None, edge: str = "127.0.0.1:0"

@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Final
 
 import grpc.aio
 
-from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
 from ratelimitd.devkit.stub_api import serve_stub_api
-from tests.e2e.support.counting import PATIENT, descriptor, left
+from tests.e2e.support.counting import PATIENT, left
 from tests.e2e.support.lifecycle import Request, deepest
 from tests.e2e.support.lifecycle_site import PATIENCE, Site
-from tests.e2e.support.limiter import AS_SHIPPED, METHOD, Limiter, run_limiter
+from tests.e2e.support.limiter import AS_SHIPPED, Limiter, run_limiter
+from tests.e2e.support.raw_http import begin
 from tests.e2e.support.waiting import wait_until
+from tests.rpc.support.calls import Client, one
 from tests.support.redis.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
 
 LEASE: Final = 2
 AT_ONCE: Final = 2
@@ -163,13 +166,11 @@ async def _one(site: Site, dice: random.Random, key: str) -> None:
     (kind,) = dice.choices(list(_KINDS), list(_KINDS.values()))
     short, step = dice.uniform(0, 0.08), dice.uniform(0, 0.02)
     target = kind.format(short=short, step=step, long=LEASE + 0.5)
-    head = f"POST /v1/agents/a1/{target} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}"
     leaving = dice.uniform(0, 0.1) if dice.random() < _LEAVING else ENDS_WITHIN
-    host, _, port = site.envoy.edge.rpartition(":")
+    headers = (f"x-api-key: {key}", "connection: close")
     with contextlib.suppress(OSError, TimeoutError):
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await begin(site.envoy.edge, f"/v1/agents/a1/{target}", *headers)
         try:
-            writer.write(f"{head}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
             async with asyncio.timeout(leaving):
                 await reader.read()
         finally:
@@ -207,24 +208,20 @@ async def _replaying(site: Site, limiter: Limiter, seed: int) -> AsyncIterator[C
     replayed: Counter[str] = Counter()
     dice = random.Random(f"{seed} replay")
     async with grpc.aio.insecure_channel(limiter.address) as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        client = Client(channel)
 
         async def replays() -> AsyncIterator[None]:
             while True:
                 yield
                 used = [request for request in site.requests() if request.lease]
                 for request in dice.sample(used, min(20, len(used))):
-                    await call(_release(request))
+                    await client.ask(_release(request))
                     replayed[request.lease] += 1
 
         async with _meanwhile(replays()):
             yield replayed
 
 
-def _release(request: Request) -> bytes:
+def _release(request: Request) -> RateLimitRequest:
     who = (f"api_key={request.key}", "route=invoke", "meter=concurrent", "phase=done")
-    message = RateLimitRequest(domain="agent-api")
-    message.descriptors.add().MergeFromString(
-        descriptor(*who, f"lease={request.lease}", hits=1, negative=True)
-    )
-    return message.SerializeToString()
+    return one(*who, f"lease={request.lease}", hits=1, negative=True, domain="agent-api")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ratelimitd.devkit.envoy import run_envoy
 from ratelimitd.devkit.envoy_config import render
-from tests.e2e.support.edge import shipped_config
+from tests.e2e.support.edge import manager_of, shipped_config
 from tests.e2e.support.lifecycle import LOG_FORMAT, Request, read
 from tests.e2e.support.waiting import wait_until
 
@@ -33,8 +33,7 @@ def config() -> Config:
     for its decision, lest a busy machine have nothing to show.
     """
     found = copy.deepcopy(shipped_config())
-    (chain,) = found["static_resources"]["listeners"][0]["filter_chains"]
-    manager = chain["filters"][0]["typed_config"]
+    manager = manager_of(found)
     asking, done, *rest = manager["http_filters"]
     asks = asking["typed_config"]
     asks |= {"failure_mode_deny": True, "timeout": f"{PATIENCE:g}s"}
@@ -48,12 +47,9 @@ def config() -> Config:
 
 def _logging(configuration: Config, log: Path) -> Config:
     found = copy.deepcopy(configuration)
-    (chain,) = found["static_resources"]["listeners"][0]["filter_chains"]
     kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
     told = {"@type": kind, "path": str(log), "log_format": {"json_format": LOG_FORMAT}}
-    chain["filters"][0]["typed_config"]["access_log"] = [
-        {"name": "envoy.access_loggers.file", "typed_config": told}
-    ]
+    manager_of(found)["access_log"] = [{"name": "envoy.access_loggers.file", "typed_config": told}]
     return found
 
 

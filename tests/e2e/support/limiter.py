@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import urllib.request
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 READY_WITHIN: Final = 20.0
 """Seconds. A start takes half of one; a machine that compiles beside it takes longer."""
 GONE_WITHIN: Final = 10.0
+SCRAPED_WITHIN: Final = 60.0
+"""Of a loop that is stopped as well, where that is planted."""
 METHOD: Final = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 ANY_PORT: Final = "127.0.0.1:0"
 SHIPPED_POLICY: Final = samples_dir() / "policy.yaml"
@@ -60,19 +63,40 @@ class Limiter:
         for name, value in entries.items():
             descriptor.entries.add(key=name, value=value)
         descriptor.hits_addend.value = hits
+        assert (await self.ask(request)).overall_code == RateLimitResponse.OK
+
+    async def ask(self, request: RateLimitRequest) -> RateLimitResponse:
+        """Ask past Envoy, once."""
         async with grpc.aio.insecure_channel(self.address) as channel:
             call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
             answer = await call(request.SerializeToString(), timeout=GONE_WITHIN)
-        assert RateLimitResponse.FromString(answer).overall_code == RateLimitResponse.OK
+        return RateLimitResponse.FromString(answer)
+
+    async def metrics(self) -> str:
+        """Return what a scraper gets."""
+
+        def scrape() -> str:
+            where = f"http://{self.admin}/metrics"
+            with urllib.request.urlopen(where, timeout=SCRAPED_WITHIN) as answer:
+                text: str = answer.read().decode()
+                return text
+
+        return await asyncio.to_thread(scrape)
+
+    async def figures(self) -> dict[str, float]:
+        """Return the sums of each metric's series, without `ratelimitd_`, from one scrape."""
+        sums: dict[str, float] = {}
+        for line in (await self.metrics()).splitlines():
+            if not line.startswith("#"):
+                series, _, value = line.rpartition(" ")
+                name = series.partition("{")[0].removeprefix("ratelimitd_")
+                sums[name] = sums.get(name, 0) + float(value)
+        return sums
 
     async def peek(self, *entries: str) -> dict[str, Any]:
         """What `ratelimitd decide --peek --json` says of one descriptor."""
         asking = ("--target", self.address, "--peek", "--json", *entries)
-        command = (sys.executable, "-m", "ratelimitd", "decide", *asking)
-        asked = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
-        output, complaint = await asked.communicate()
-        assert asked.returncode in (0, 1), complaint.decode()
-        answer: dict[str, Any] = json.loads(output)
+        answer: dict[str, Any] = json.loads(await ratelimitd("decide", *asking, ends=(0, 1)))
         return answer
 
     async def remaining(self, *entries: str) -> int:
@@ -80,6 +104,15 @@ class Limiter:
         (status,) = (await self.peek(*entries))["statuses"]
         left: int = status["remaining"]
         return left
+
+
+async def ratelimitd(*words: str, ends: tuple[int, ...] = (0,)) -> str:
+    """Run a command to its end, which is one of `ends`; return what it prints."""
+    command = (sys.executable, "-m", "ratelimitd", *words)
+    run = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+    output, complaint = await run.communicate()
+    assert run.returncode in ends, complaint.decode()
+    return output.decode()
 
 
 @contextlib.asynccontextmanager

@@ -49,6 +49,17 @@ async def request(
     return await asyncio.to_thread(_request, address, method, target, headers, body, source)
 
 
+async def begin(
+    address: str, target: str, *headers: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send a request without a body on a connection whose end is the caller's business."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = (f"POST {target} HTTP/1.1", "host: x", *headers, "content-length: 0", "", "")
+    writer.write("\r\n".join(lines).encode())
+    return reader, writer
+
+
 def _request(
     address: str,
     method: str,

@@ -12,7 +12,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from tests.e2e.support.redis_calls import HANGS, dial, question
-from tests.e2e.support.redis_fleet import PATIENT, counters, figures, run_fleet
+from tests.e2e.support.redis_fleet import PATIENT, counters, run_fleet
 from tests.support.redis.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def cancels(server: Server, calls: int, seed: int) -> Cancels:
     ):
         # Once without delay: until Redis knows the script, a decision is sent twice.
         assert (await lines[0].ask(question("caller-0"))).passes
-        before, counted = await figures(limiter), sum(counters(server).values())
+        before, counted = await limiter.figures(), sum(counters(server).values())
         proxy.delay_requests = proxy.delay_replies = DELAY
         connections = proxy.connections
         async with asyncio.timeout(HANGS), asyncio.TaskGroup() as group:
@@ -89,7 +89,7 @@ async def cancels(server: Server, calls: int, seed: int) -> Cancels:
                 chance = random.Random(f"{seed} {number}")
                 caller = _Caller(number, used=int(number == 0), asked=int(number == 0))
                 group.create_task(_call(line, caller, calls // CALLERS, chance, seen))
-        told = await figures(limiter)
+        told = await limiter.figures()
         seen.reconnects = proxy.connections - connections
         since = {name: told[name] - before[name] for name in before}
         seen.decided = int(since["store_batched_total"] - since["store_stale_total"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import urllib.request
 from typing import TYPE_CHECKING, Final
 
 from tests.e2e.support.limiter import AS_SHIPPED, Limiter, run_limiter
+from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 PATIENT: Final = "2s"
 """A store timeout that no busy machine reaches while Redis is well."""
+AS_SHIPPED_SILENCE: Final = "12ms"
+"""The store timeout that operators have who set none."""
+UP_WITHIN: Final = 20.0
 AS_IT_IS: Final = 0.0
 """A host whose clock is right."""
-_SCRAPED_WITHIN: Final = 20.0
 
 
 def host(ahead: float) -> str:
@@ -60,27 +62,19 @@ async def run_fleet(
         yield [each.result() for each in starting]
 
 
-async def figures(limiter: Limiter) -> dict[str, float]:
-    """Return the sums of each metric's series, without `ratelimitd_`, from one scrape."""
-
-    def scrape() -> str:
-        where = f"http://{limiter.admin}/metrics"
-        with urllib.request.urlopen(where, timeout=_SCRAPED_WITHIN) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    sums: dict[str, float] = {}
-    for line in (await asyncio.to_thread(scrape)).splitlines():
-        if not line.startswith("#"):
-            series, _, value = line.rpartition(" ")
-            name = series.partition("{")[0].removeprefix("ratelimitd_")
-            sums[name] = sums.get(name, 0) + float(value)
-    return sums
-
-
 async def total(limiters: Iterable[Limiter], name: str) -> float:
     """Return the sum of a metric over all processes; 0 for one that none has counted yet."""
-    return sum([(await figures(limiter)).get(name, 0) for limiter in limiters])
+    return sum([(await limiter.figures()).get(name, 0) for limiter in limiters])
+
+
+async def are_up(*limiters: Limiter) -> bool:
+    """Say whether all of them say that their store answers."""
+    return all([(await limiter.figures())["store_up"] for limiter in limiters])
+
+
+async def until_up(*limiters: Limiter) -> None:
+    """Wait until they do."""
+    await wait_until(lambda: are_up(*limiters), description="the store answers", within=UP_WITHIN)
 
 
 def counters(*servers: Server) -> dict[str, int]:

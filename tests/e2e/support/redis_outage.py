@@ -19,9 +19,8 @@ import grpc
 
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
 from tests.e2e.support.limiter import run_limiter
-from tests.e2e.support.redis_calls import dial, question
+from tests.e2e.support.redis_calls import dial, percentile, question
 from tests.e2e.support.redis_faults import FAULTS, NOTICED, stage
-from tests.e2e.support.redis_fleet import figures
 from tests.e2e.support.waiting import wait_until
 from tests.robustness.support.watched import memory
 
@@ -119,9 +118,9 @@ class Outage:
 
     @property
     def p99(self) -> float:
-        """Seconds that one call in a hundred was over while the policy decided."""
-        waited = sorted(each.seconds for _, each in self.during())
-        return waited[int(len(waited) * 0.99)] if waited else 0.0
+        """Milliseconds that one call in a hundred was over while the policy decided."""
+        during = [each for _, each in self.during()]
+        return percentile(during, 0.99) if during else 0.0
 
     @property
     def roomy(self) -> tuple[int, int]:
@@ -190,7 +189,7 @@ async def befall(
             await _recover(limiter, seen, steady)
         for key in seen.answers:
             seen.charged[key] = await _charged(line, key)
-        seen.failures = int((await figures(limiter)).get("store_failures_total", 0))
+        seen.failures = int((await limiter.figures()).get("store_failures_total", 0))
         seen.alive = limiter.process.returncode is None
         seen.log = await asyncio.to_thread(limiter.log.read_text, "utf-8")
     return seen
@@ -234,11 +233,11 @@ async def _befall(
     *,
     notice: bool,
 ) -> None:
-    before = (await figures(limiter)).get("store_failures_total", 0)
+    before = (await limiter.figures()).get("store_failures_total", 0)
     size = memory(limiter.process.pid)
 
     async def noticed() -> bool:
-        return (await figures(limiter)).get("store_failures_total", 0) > before
+        return (await limiter.figures()).get("store_failures_total", 0) > before
 
     seen.began = time.perf_counter()
     async with fault:
@@ -257,7 +256,7 @@ async def _recover(limiter: Limiter, seen: Outage, steady: float) -> None:
 
     async def is_steady() -> bool:
         nonlocal well
-        told = await figures(limiter)
+        told = await limiter.figures()
         failures, now = told.get("store_failures_total", 0), time.perf_counter()
         if not told["store_up"]:
             well = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import http.client
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -217,13 +216,6 @@ async def reload(limiters: Fleet) -> None:
     limiter.process.send_signal(signal.SIGHUP)
 
     async def read() -> bool:
-        return RELOADED in await asyncio.to_thread(_metrics, limiter.admin)
+        return RELOADED in await limiter.metrics()
 
     await wait_until(read, description="the policy was read again", within=PATIENCE)
-
-
-def _metrics(admin: str) -> str:
-    connection = http.client.HTTPConnection(admin, timeout=10)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()

@@ -6,10 +6,8 @@ once everybody has hung up.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
-import urllib.request
 from typing import TYPE_CHECKING, Final
 
 from tests.e2e.support.waiting import wait_until
@@ -23,8 +21,6 @@ SPARE: Final = 2
 """Descriptors and tasks that may be more than before: the scrape's own connection, and its call."""
 SETTLED: Final = 5.0
 """Seconds within which everything that belongs to connections that are closed is gone."""
-SCRAPED: Final = 60.0
-"""Seconds for a scrape: of a loop that is stopped as well, where that is planted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,31 +50,10 @@ class Leaks:
         return max(self.descriptors, self.tasks) > SPARE
 
 
-async def metric(limiter: Limiter, name: str) -> float:
-    """Return the sum of a metric's series."""
-    return (await metrics(limiter, name))[name]
-
-
-async def metrics(limiter: Limiter, *names: str) -> dict[str, float]:
-    """Return the sums of metrics' series, from one scrape."""
-
-    def scrape() -> str:
-        with urllib.request.urlopen(f"http://{limiter.admin}/metrics", timeout=SCRAPED) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    lines = (await asyncio.to_thread(scrape)).splitlines()
-    series = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
-    return {
-        name: sum(float(value) for label, value in series if label.partition("{")[0] == name)
-        for name in names
-    }
-
-
 async def held(limiter: Limiter) -> Held:
     """Look at a limiter."""
     descriptors = len(os.listdir(f"/proc/{limiter.process.pid}/fd"))  # noqa: PTH208 - of proc, at once
-    return Held(descriptors=descriptors, tasks=int(await metric(limiter, "ratelimitd_tasks")))
+    return Held(descriptors=descriptors, tasks=int((await limiter.figures())["tasks"]))
 
 
 def slope(samples: list[tuple[int, int]]) -> float:
@@ -104,7 +79,7 @@ async def watch(limiter: Limiter, calls: int, first: int) -> Leaks:
         slope=slope(samples),
         descriptors=after.descriptors - before.descriptors,
         tasks=after.tasks - before.tasks,
-        decided=int(await metric(limiter, "ratelimitd_decisions_total")),
+        decided=int((await limiter.figures())["decisions_total"]),
     )
 
 

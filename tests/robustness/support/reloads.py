@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from tests.e2e.support.limiter import run_limiter
 from tests.e2e.support.waiting import wait_until
-from tests.robustness.support.leaks import metric, metrics
 from tests.robustness.support.watched import Bystander, bystander
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 TIERS: Final = 1_000
 RULES: Final = 10
-MAX, P999 = "ratelimitd_loop_lag_max_seconds", "ratelimitd_loop_lag_p999_seconds"
+MAX, P999 = "loop_lag_max_seconds", "loop_lag_p999_seconds"
 WITHIN: Final = 60.0
 """Seconds for one reload on a machine that has other things to do."""
 
@@ -64,7 +63,7 @@ async def reloads(transport: str, program: str, times: int) -> Lag:
         async with someone.calling() as latencies:
             for number in range(1, times + 1):
                 await _reload(limiter, number)
-        lag = await metrics(limiter, MAX, P999)
+        lag = await limiter.figures()
         latencies.sort()
         return Lag(
             calls=len(latencies),
@@ -93,6 +92,6 @@ async def _reload(limiter: Limiter, number: int) -> None:
     limiter.process.send_signal(signal.SIGHUP)
 
     async def is_done() -> bool:
-        return await metric(limiter, "ratelimitd_reloads_total") >= number
+        return (await limiter.figures()).get("reloads_total", 0) >= number
 
     await wait_until(is_done, description="the policy is read", within=WITHIN)
