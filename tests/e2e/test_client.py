@@ -22,18 +22,11 @@ from ratelimitd.client import (
     LimiterError,
     ReservationExpiredError,
 )
-from tests.e2e.support.client_limiter import DOMAIN, LEASE, PATIENCE, limiter_of, new_key
-from tests.e2e.support.counting import STORES
+from tests.e2e.support.client_limiter import DOMAIN, LEASE, PATIENCE, used
+from tests.e2e.support.fleet import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(scope="module", params=STORES)
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where a limiter serves."""
-    with limiter_of(request.param) as where:
-        yield where
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -41,26 +34,6 @@ def limiter(address: str) -> Iterator[Limiter]:
     """A client of it."""
     with Limiter(address, domain=DOMAIN, deadline=PATIENCE) as client:
         yield client
-
-
-@pytest.fixture
-def key() -> str:
-    """A key that nobody has used."""
-    return new_key()
-
-
-def used(limiter: Limiter, key: str, meter: str) -> int:
-    """What a key has used of a meter, by a peek."""
-    (state,) = limiter.decide(key, Ask(meter, peek=True)).limits
-    return state.used
-
-
-def until(holds: Callable[[], bool], within: float = 15.0) -> None:
-    """Wait for what is done behind the scenes."""
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end, "in vain"
-        time.sleep(0.02)
 
 
 def test_a_decision_has_all_that_its_caller_needs(limiter: Limiter, key: str) -> None:
@@ -140,7 +113,7 @@ def test_a_lease_that_was_lost_says_so(limiter: Limiter, key: str) -> None:
         twin = limiter.lease(key, "brief")
         twin.id = held.id
         assert twin.release()
-        until(lambda: held.lost)
+        wait_until(lambda: held.lost, "it is told")
 
 
 def test_an_estimate_is_settled_once(limiter: Limiter, key: str) -> None:
@@ -160,7 +133,7 @@ def test_an_estimate_that_nobody_settles_is_given_back_where_the_meter_says_so(
     """By the limiter itself; whoever comes later is told."""
     with limiter.reserve(key, Ask("images", 4)) as estimate:
         assert used(limiter, key, "images") == 4
-        until(lambda: used(limiter, key, "images") == 0)
+        wait_until(lambda: used(limiter, key, "images") == 0, "it is given back")
         with pytest.raises(ReservationExpiredError):
             estimate.settle(images=1)
     assert used(limiter, key, "images") == 0

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ratelimitd.client import Ask, AsyncLimiter
 from ratelimitd.client.asgi import USED, RateLimitMiddleware, key_of
-from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, limiter_of, new_key, nowhere
-from tests.e2e.support.counting import STORES
-from tests.e2e.support.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+from tests.e2e.support.client_limiter import DOMAIN, aused, comes_to, nowhere
 
 START: dict[str, Any] = {
     "type": "http.response.start",
@@ -23,26 +18,6 @@ START: dict[str, Any] = {
     "headers": [(b"content-type", b"text/plain"), (b"X-RateLimit-Limit", b"mine")],
 }
 BODY = {"type": "http.response.body", "body": b"hello"}
-
-
-@pytest.fixture(scope="module", params=STORES)
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where a limiter serves."""
-    with limiter_of(request.param) as where:
-        yield where
-
-
-@pytest.fixture
-async def limiter(address: str) -> AsyncIterator[AsyncLimiter]:
-    """A client of it, as applications have one."""
-    async with AsyncLimiter(address, domain=DOMAIN, deadline=PATIENCE) as client:
-        yield client
-
-
-@pytest.fixture
-def key() -> str:
-    """A key that nobody has used."""
-    return new_key()
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's own
@@ -70,21 +45,6 @@ async def request(app: Any, scope: dict[str, Any]) -> list[dict[str, Any]]:  # n
 
     await app(scope, receive, send)
     return sent
-
-
-async def used(limiter: AsyncLimiter, key: str, meter: str) -> int:
-    """What a key has used of a meter, by a peek."""
-    (state,) = (await limiter.decide(key, Ask(meter, peek=True))).limits
-    return state.used
-
-
-async def comes_to(limiter: AsyncLimiter, key: str, meter: str, wanted: int) -> None:
-    """Wait for what happens behind a response."""
-
-    async def there() -> bool:
-        return await used(limiter, key, meter) == wanted
-
-    await wait_until(there, description=f"{wanted} of {meter}", within=15)
 
 
 async def test_what_is_allowed_carries_the_promised_headers(
@@ -133,7 +93,7 @@ async def test_a_lease_is_held_while_the_response_takes(
 
     task = asyncio.ensure_future(request(RateLimitMiddleware(slow, limiter), scope_of(key)))
     await inside.wait()
-    assert await used(limiter, key, "concurrent") == 1
+    assert await aused(limiter, key, "concurrent") == 1
     if end == "cancelled":
         task.cancel()
     go.set()

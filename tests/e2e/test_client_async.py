@@ -6,7 +6,6 @@ Cancellation, at every point: a lease that nobody holds any more is given back.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,50 +22,11 @@ from tests.e2e.support.client_limiter import (
     DOMAIN,
     LEASE,
     PATIENCE,
-    limiter_of,
-    new_key,
+    aused,
+    comes_to,
     nowhere,
 )
-from tests.e2e.support.counting import STORES
 from tests.e2e.support.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-
-@pytest.fixture(scope="module", params=STORES)
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where a limiter serves."""
-    with limiter_of(request.param) as where:
-        yield where
-
-
-@pytest.fixture
-async def limiter(address: str) -> AsyncIterator[AsyncLimiter]:
-    """A client of it."""
-    async with AsyncLimiter(address, domain=DOMAIN, deadline=PATIENCE) as client:
-        yield client
-
-
-@pytest.fixture
-def key() -> str:
-    """A key that nobody has used."""
-    return new_key()
-
-
-async def used(limiter: AsyncLimiter, key: str, meter: str) -> int:
-    """What a key has used of a meter, by a peek."""
-    (state,) = (await limiter.decide(key, Ask(meter, peek=True))).limits
-    return state.used
-
-
-async def is_free(limiter: AsyncLimiter, key: str) -> None:
-    """Wait until the key holds nothing."""
-
-    async def free() -> bool:
-        return await used(limiter, key, "concurrent") == 0
-
-    await wait_until(free, description="no lease is held", within=15)
 
 
 async def test_it_decides_as_the_other_one(limiter: AsyncLimiter, key: str) -> None:
@@ -90,7 +50,7 @@ async def test_a_context_holds_a_lease(limiter: AsyncLimiter, key: str) -> None:
 
     with pytest.raises(RuntimeError):
         await hold()
-    assert await used(limiter, key, "concurrent") == 0
+    assert await aused(limiter, key, "concurrent") == 0
 
 
 async def test_a_cancelled_holder_gives_its_lease_back(limiter: AsyncLimiter, key: str) -> None:
@@ -104,13 +64,13 @@ async def test_a_cancelled_holder_gives_its_lease_back(limiter: AsyncLimiter, ke
 
     task = asyncio.ensure_future(hold())
     await held.wait()
-    assert await used(limiter, key, "concurrent") == 1
+    assert await aused(limiter, key, "concurrent") == 1
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait((task,))
     assert task.cancelled()
-    await is_free(limiter, key)
+    await comes_to(limiter, key, "concurrent", 0)
 
 
 async def test_who_is_cancelled_while_asking_holds_nothing(limiter: AsyncLimiter, key: str) -> None:
@@ -125,7 +85,7 @@ async def test_who_is_cancelled_while_asking_holds_nothing(limiter: AsyncLimiter
             lost = limiter.lease(key)
             lost.id = done.result().lease.id  # it was answered in time, and is the caller's
             await lost.release()
-    await is_free(limiter, key)
+    await comes_to(limiter, key, "concurrent", 0)
 
 
 async def test_a_lease_is_renewed_and_a_lost_one_says_so(limiter: AsyncLimiter, key: str) -> None:
@@ -136,9 +96,9 @@ async def test_a_lease_is_renewed_and_a_lost_one_says_so(limiter: AsyncLimiter, 
         assert await twin.release()
         await wait_until(lambda: robbed.lost, description="it is told", within=LEASE * 5)
         await asyncio.sleep(LEASE * 0.7)
-        assert await used(limiter, key, "brief") == 1
+        assert await aused(limiter, key, "brief") == 1
         assert not kept.lost
-    assert await used(limiter, key, "brief") == 0
+    assert await aused(limiter, key, "brief") == 0
 
 
 async def test_estimates_are_settled(limiter: AsyncLimiter, key: str) -> None:
@@ -146,14 +106,10 @@ async def test_estimates_are_settled(limiter: AsyncLimiter, key: str) -> None:
     async with limiter.reserve(key, Ask("tokens", 80), Ask("images", 2)) as estimate:
         assert (await estimate.settle(tokens=30, images=3)).settled
         assert not (await estimate.settle(tokens=31)).settled
-    assert await used(limiter, key, "tokens") == 30
-    assert await used(limiter, key, "images") == 3
+    assert await aused(limiter, key, "tokens") == 30
+    assert await aused(limiter, key, "images") == 3
     async with limiter.reserve(key, Ask("images", 4)) as late:
-
-        async def expired() -> bool:
-            return await used(limiter, key, "images") == 3
-
-        await wait_until(expired, description="it is given back", within=15)
+        await comes_to(limiter, key, "images", 3)
         with pytest.raises(ReservationExpiredError):
             await late.settle(images=1)
 
@@ -185,7 +141,7 @@ async def test_closing_waits_for_releases(address: str, key: str) -> None:
         await held.acquire()
         limiter.detach(held.release())
     async with AsyncLimiter(address, domain=DOMAIN, deadline=PATIENCE) as limiter:
-        assert await used(limiter, key, "concurrent") == 0
+        assert await aused(limiter, key, "concurrent") == 0
 
 
 async def test_away_is_away() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from ratelimitd.client import Ask, Limiter, ReservationExpiredError
 from tests.e2e.support.cli import ANYWHERE, running
-from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, POLICY, new_key
+from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, POLICY, new_key, used
 from tests.e2e.support.counting import PATIENT, store_of
-from tests.e2e.test_client import until, used
+from tests.e2e.support.fleet import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def test_an_expiry_here_and_a_settlement_there_never_both_happen(fleet: list[Lim
             settled = False
         outcomes.append((key, 9 if settled else 0))
     for key, wanted in outcomes:
-        until(lambda: used(first, key, "images") == wanted)  # noqa: B023 - called here
+        wait_until(lambda: used(first, key, "images") == wanted, "what was settled")  # noqa: B023 - called here
     assert any(wanted for _, wanted in outcomes)
 
 

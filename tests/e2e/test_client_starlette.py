@@ -12,12 +12,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from ratelimitd.client import Ask, AsyncLimiter
+from ratelimitd.client import AsyncLimiter
 from ratelimitd.client.asgi import USED, RateLimitMiddleware
 from ratelimitd.transports.h2corn import H2corn, hide_banner, http_config
-from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, limiter_of, new_key
+from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, comes_to, limiter_of, new_key
 from tests.e2e.support.raw_http import begin
-from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -82,15 +81,6 @@ class Api:
         pairs = (line.split(": ", 1) for line in lines)
         return Answer(int(status.split()[1]), {n.lower(): v for n, v in pairs}, body)
 
-    async def comes_to(self, key: str, meter: str, wanted: int) -> None:
-        """Wait until so much of a meter is used."""
-
-        async def there() -> bool:
-            decision = await self.limiter.decide(key, Ask(meter, peek=True))
-            return decision.limits[0].used == wanted
-
-        await wait_until(there, description=f"{wanted} of {meter}", within=15)
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
@@ -119,9 +109,9 @@ async def test_responses_carry_the_headers_and_tokens_are_counted(api: Api) -> N
     first = await api.post("/invoke", key)
     assert (first.status, first.body) == (200, b"done")
     assert first.headers["x-ratelimit-remaining"] == "4"
-    await api.comes_to(key, "tokens", 60)
+    await comes_to(api.limiter, key, "tokens", 60)
     await api.post("/invoke", key)
-    await api.comes_to(key, "tokens", 120)
+    await comes_to(api.limiter, key, "tokens", 120)
     denied = await api.post("/invoke", key)
     assert denied.status == 429
     assert json.loads(denied.body)["error"]["code"] == "RATE_LIMIT_EXCEEDED"
@@ -137,7 +127,7 @@ async def test_a_stream_holds_its_lease_until_it_ends(api: Api, end: str) -> Non
     """
     key = new_key()
     streams = [await api.begin("/stream", key) for _ in range(2)]
-    await api.comes_to(key, "concurrent", 2)
+    await comes_to(api.limiter, key, "concurrent", 2)
     assert (await api.post("/stream", key)).status == 429
     if end == "well":
         api.go_on.set()
@@ -149,4 +139,4 @@ async def test_a_stream_holds_its_lease_until_it_ends(api: Api, end: str) -> Non
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
     api.go_on.set()
-    await api.comes_to(key, "concurrent", 0)
+    await comes_to(api.limiter, key, "concurrent", 0)

@@ -13,8 +13,8 @@ from ratelimitd.client import (
     Limiter,
     ReservationExpiredError,
 )
-from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, limiter_of, new_key
-from tests.e2e.test_client import until, used
+from tests.e2e.support.client_limiter import DOMAIN, PATIENCE, limiter_of, new_key, used
+from tests.e2e.support.fleet import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,6 @@ def test_reservations(limiter: Limiter) -> None:
         assert not estimate.settle(tokens=31).settled
     assert used(limiter, key, "tokens") == 30
     with limiter.reserve(key, Ask("images", 4)) as estimate:
-        until(lambda: used(limiter, key, "images") == 0)
+        wait_until(lambda: used(limiter, key, "images") == 0, "it is given back")
         with pytest.raises(ReservationExpiredError):
             estimate.settle(images=1)

@@ -1,4 +1,4 @@
-"""A real limiter for the client's tests: one process per store, and a key of its own per test."""
+"""A real limiter for the client's tests: a process per store, a key per test, and what it used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ratelimitd.client import Ask
 from tests.e2e.support.cli import ANYWHERE, running
 from tests.e2e.support.counting import PATIENT, store_of
+from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ratelimitd.client import AsyncLimiter, Limiter
 
 DOMAIN: Final = "test"
 PATIENCE: Final = 20.0
@@ -56,3 +60,24 @@ def nowhere() -> str:
 def new_key() -> str:
     """Return an API key that nobody has used."""
     return f"key-{os.getpid()}-{next(_numbers)}"
+
+
+def used(limiter: Limiter, key: str, meter: str) -> int:
+    """What a key has used of a meter, by a peek."""
+    (state,) = limiter.decide(key, Ask(meter, peek=True)).limits
+    return state.used
+
+
+async def aused(limiter: AsyncLimiter, key: str, meter: str) -> int:
+    """The same, awaited."""
+    (state,) = (await limiter.decide(key, Ask(meter, peek=True))).limits
+    return state.used
+
+
+async def comes_to(limiter: AsyncLimiter, key: str, meter: str, wanted: int) -> None:
+    """Wait until a key has used so much of a meter: some of it happens behind a response."""
+
+    async def there() -> bool:
+        return await aused(limiter, key, meter) == wanted
+
+    await wait_until(there, description=f"{wanted} of {meter}", within=15)
