@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,9 +11,9 @@ from ratelimitd.accounts.redis_outbox import RedisOutbox
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.model import Subject
 from ratelimitd.stores.redis.opening import servers_of
+from tests.contract.servers import KINDS, url_of
 from tests.support.stores import PATIENT
 
-KINDS = ("memory", "file", "redis", "valkey", "cluster")
 ROOM = 3
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND
@@ -28,9 +27,8 @@ def opener(kind: str, request: pytest.FixtureRequest, folder: Path) -> Open:
         return lambda: SqliteOutbox(room=ROOM)
     if kind == "file":
         return lambda: SqliteOutbox(str(folder / "outbox.db"), room=ROOM)
-    fixture = "redis_cluster" if kind == "cluster" else f"{kind}_server"
-    server: Any = request.getfixturevalue(fixture)
-    return lambda: RedisOutbox(servers_of(server.url, PATIENT), room=ROOM)
+    url = url_of(kind, request)
+    return lambda: RedisOutbox(servers_of(url, PATIENT), room=ROOM)
 
 
 @pytest.fixture(params=KINDS)

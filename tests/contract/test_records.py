@@ -14,9 +14,9 @@ from ratelimitd.accounts.records import CONFLICT, Mark, Records
 from ratelimitd.accounts.redis_records import RedisRecords
 from ratelimitd.model import Subject
 from ratelimitd.stores.redis.opening import servers_of
+from tests.contract.servers import KINDS, url_of
 from tests.support.stores import PATIENT
 
-KINDS = ("memory", "file", "redis", "valkey", "cluster")
 Open = Callable[[], Records]
 
 
@@ -27,9 +27,8 @@ def opener(kind: str, request: pytest.FixtureRequest, folder: Path) -> Open:
         return lambda: same
     if kind == "file":
         return lambda: FileRecords(folder / "keys.db")
-    fixture = "redis_cluster" if kind == "cluster" else f"{kind}_server"
-    server: Any = request.getfixturevalue(fixture)
-    return lambda: RedisRecords(servers_of(server.url, PATIENT))
+    url = url_of(kind, request)
+    return lambda: RedisRecords(servers_of(url, PATIENT))
 
 
 @pytest.fixture(params=KINDS)
@@ -122,36 +121,32 @@ async def test_records_are_put_each_by_itself(both: tuple[Records, Records]) -> 
     assert 0 < told[0] < told[2]
 
 
+async def paged(records: Records, most: int, *tier: str) -> list[Subject]:
+    """Return who is on all pages of that length, in their order."""
+    seen: list[Subject] = []
+    after = b""
+    while True:
+        page = await records.page(after, most, *tier)
+        assert len(page.records) <= most
+        seen += [each.subject for each in page.records]
+        after = page.after
+        if not after:
+            return seen
+
+
 async def test_pages_have_each_record_once_in_order(both: tuple[Records, Records]) -> None:
     """Whatever their length; the last one says that it is."""
     one, other = both
     await one.put([record(number) for number in (5, 3, 9, 1, 7)])
     for most in (1, 2, 5, 1000):
-        seen: list[Subject] = []
-        after = b""
-        while True:
-            page = await other.page(after, most)
-            assert len(page.records) <= most
-            seen += [each.subject for each in page.records]
-            after = page.after
-            if not after:
-                break
-        assert seen == [subject(number) for number in (1, 3, 5, 7, 9)]
+        assert await paged(other, most) == [subject(number) for number in (1, 3, 5, 7, 9)]
 
 
 async def test_pages_of_a_tier_have_no_other(both: tuple[Records, Records]) -> None:
     """And miss none of that tier, although a page may be short."""
     one, _ = both
     await one.put([record(n, tier="pro" if n % 3 == 0 else "free") for n in range(1, 10)])
-    seen: list[Subject] = []
-    after = b""
-    while True:
-        page = await one.page(after, 2, "pro")
-        seen += [each.subject for each in page.records]
-        after = page.after
-        if not after:
-            break
-    assert seen == [subject(3), subject(6), subject(9)]
+    assert await paged(one, 2, "pro") == [subject(3), subject(6), subject(9)]
 
 
 async def test_an_empty_registry_has_one_empty_page(both: tuple[Records, Records]) -> None:

@@ -15,6 +15,7 @@ from ratelimitd.errors import StoreError, StoreTimeoutError
 from ratelimitd.model import Kind, Limit, Op
 from ratelimitd.stores.ports import ID_LIFETIME
 from ratelimitd.stores.redis.opening import open_redis
+from tests.support.collector import no_collector
 from tests.support.ops import (
     DAY,
     HOURLY,
@@ -278,17 +279,12 @@ async def test_calls_that_are_not_asked_leave_no_cycles(own_redis: Server) -> No
     call = (charge(fixed(10**6, MONTHLY)),)
     async with processes(own_redis.url, 1, silence=0.05) as (store,):
         await take_once(store, call)
-        own_redis.pause()
-        with pytest.raises(StoreTimeoutError):
-            await store.take(call)
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(1000):
-                with contextlib.suppress(StoreError):
-                    await store.take(call)
-            assert store.figures()["store_breaker_refused_total"] >= 1000
-            assert gc.collect() < 500
-        finally:
-            gc.enable()
-            own_redis.resume()
+        with own_redis.paused():
+            with pytest.raises(StoreTimeoutError):
+                await store.take(call)
+            with no_collector():
+                for _ in range(1000):
+                    with contextlib.suppress(StoreError):
+                        await store.take(call)
+                assert store.figures()["store_breaker_refused_total"] >= 1000
+                assert gc.collect() < 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,10 @@ import pytest
 
 from ratelimitd.transports.grpc_context import Context
 from tests.rpc.support.asgi import HEADERS, Exchange, application, echo, framed, method, scope
+from tests.support.collector import no_collector
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from ratelimitd.transports.handlers import Method
 
@@ -80,17 +80,6 @@ CALLS: dict[str, tuple[Method, tuple[bytes, ...], bool]] = {
     "a stream that is written": (method(written, responses=True), (MESSAGE,), False),
     "a stream left": (BOTH, (), True),
 }
-
-
-@contextlib.contextmanager
-def no_collector() -> Iterator[None]:
-    """Turn the garbage collector off, with nothing left for it to do."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 async def left_behind(shape: Method, parts: tuple[bytes, ...], *, leaves: bool) -> list[object]:

@@ -8,6 +8,7 @@ from ratelimitd import render
 from ratelimitd.errors import StoreError
 from ratelimitd.model import Descriptor
 from ratelimitd.policy.spec import OnStoreFailure, Verdict
+from tests.support.collector import no_collector
 from tests.support.failing import AWAY, Outage, Way
 from tests.support.ops import fixed, leases, shadow
 from tests.support.policies import agent_api, describe, record, records, with_tier
@@ -193,12 +194,8 @@ async def test_a_failure_leaves_no_cycle(mode: OnStoreFailure) -> None:
     outage = Outage(agent_api(), mode)
     outage.store.way = Way.REFUSED
     await answer(outage, CHARGE)
-    gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(200):
             await answer(outage, CHARGE)
         assert gc.collect() < 100
-    finally:
-        gc.enable()
     await outage.failure.close()

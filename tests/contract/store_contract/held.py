@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ratelimitd.model import Kind, Meter, MeterKind
+from ratelimitd.model import Kind, Limit, Meter, MeterKind
 from tests.support.bench import Bench
 from tests.support.ops import (
     MINUTE,
@@ -62,6 +62,11 @@ async def a_lease_expires_exactly_at_its_end(bench: Bench) -> None:
     """One microsecond before, it is held."""
     limit = leases(1)
     await bench.take(acquire(limit, "a"))
+    await ends_a_lifetime_from_now(bench, limit)
+
+
+async def ends_a_lifetime_from_now(bench: Bench, limit: Limit) -> None:
+    """The only lease of a limit begins its time at this very microsecond."""
     bench.clock.advance(LEASE_US - 1)
     assert not await bench.passes(acquire(limit, "b"))
     bench.clock.advance(1)
@@ -139,10 +144,7 @@ async def a_renewed_lease_lives_anew(bench: Bench) -> None:
             bench.clock.now,
             bench.clock.now + LEASE_US,
         )
-    bench.clock.advance(LEASE_US - 1)
-    assert not await bench.passes(acquire(limit, "b"))
-    bench.clock.advance(1)
-    assert await bench.passes(acquire(limit, "b"))
+    await ends_a_lifetime_from_now(bench, limit)
 
 
 async def what_is_not_held_is_not_renewed(bench: Bench) -> None:

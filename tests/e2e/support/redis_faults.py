@@ -77,11 +77,8 @@ async def restarted(at: Stage) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def stopped(at: Stage) -> AsyncIterator[None]:
     """SIGSTOP: connections stay, and nothing answers."""
-    at.redis.pause()
-    try:
+    with at.redis.paused():
         yield
-    finally:
-        at.redis.resume()
 
 
 @contextlib.asynccontextmanager

@@ -1,1 +1,1 @@
-"""The pure parts of the stores."""
+"""The pure parts of accounts: which webhooks are due, where they may go, how they are signed."""

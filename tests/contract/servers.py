@@ -1,0 +1,19 @@
+"""Where what is kept beside the counts can be kept: the kinds, and the servers of some of them."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.redis.cluster import Cluster
+    from tests.support.redis.server import Server
+
+KINDS = ("memory", "file", "redis", "valkey", "cluster")
+"""Of outboxes and registries."""
+
+
+def url_of(kind: str, request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty server, or of the cluster."""
+    fixture = "redis_cluster" if kind == "cluster" else f"{kind}_server"
+    server: Server | Cluster = request.getfixturevalue(fixture)
+    return server.url
