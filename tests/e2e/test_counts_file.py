@@ -17,7 +17,7 @@ from tests.e2e.support.counts_files import LIMIT, contents, opened, used, used_a
 from tests.support.ops import NEW_YEAR, S, charge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -99,7 +99,7 @@ DAMAGES = (
 
 @pytest.mark.parametrize(("make", "hurt", "why"), DAMAGES, ids=map(str, range(len(DAMAGES))))
 async def test_a_damaged_file_is_set_aside_unchanged_and_counting_begins_anew(
-    make: Callable[[Path], Awaitable[None]],
+    make: files.Make,
     hurt: Callable[[Path], None],
     why: str,
     tmp_path: Path,
@@ -139,9 +139,7 @@ async def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [files.stopped, files.killed])
-async def test_a_newer_format_is_left_alone(
-    make: Callable[[Path], Awaitable[None]], tmp_path: Path
-) -> None:
+async def test_a_newer_format_is_left_alone(make: files.Make, tmp_path: Path) -> None:
     """A downgrade must not cost the counts of the version that wrote them."""
     path = tmp_path / "counts.db"
     await make(path)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench import machine
 from tests.robustness import outcomes
 from tests.robustness.outcomes import TRANSPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tests.robustness.support.aborts import Storm
     from tests.robustness.support.attack import Figures
@@ -125,9 +125,12 @@ def crowd(cost: Cost) -> str:
     )
 
 
-def table(first: str, rows: Mapping[str, Iterable[object]]) -> str:
-    """Return a table with a column for each transport."""
-    lines = [(first, *TRANSPORTS), ("---",) * 4, *((row, *cells) for row, cells in rows.items())]
+def table(
+    first: str, rows: Mapping[Any, Iterable[object]], columns: Sequence[str] = TRANSPORTS
+) -> str:
+    """Return a table with these columns behind the first, which has the names of the rows."""
+    head = [(first, *columns), ("---",) * (1 + len(columns))]
+    lines = [*head, *((row, *cells) for row, cells in rows.items())]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 

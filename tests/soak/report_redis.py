@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bench import machine
 from tests.e2e.support.redis_faults import FAULTS, NOTICED
 from tests.e2e.support.redis_outage import MODES
+from tests.soak.report import table
 
 if TYPE_CHECKING:
     from tests.e2e.support.redis_outage import Outage
@@ -26,8 +27,6 @@ asserted by the same tests, and in short by `make test`. Measured on:
 {machine}; load of the machine when this was written: {load}.
 
 ## The scorecard
-| # | test | figure | best known reference |
-| --- | --- | --- | --- |
 """
 MATRIX: Final = """
 ## Every fault with every failure policy
@@ -83,13 +82,14 @@ def cell(fault: str, seen: Outage) -> str:
 def write() -> None:
     """Write the document, of whole tables only."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    text = HEAD.format(machine=machine.describe(), load=load)
-    for number, (test, reference) in REFERENCES.items():
-        text += f"| {number} | {test} | {rows[number]} | {reference} |\n"
-    text += "\n| beside it | figure |\n| --- | --- |\n"
-    text += "".join(f"| {what} | {figure} |\n" for what, figure in others.items())
-    text += MATRIX + f"| fault | {' | '.join(MODES)} |\n| --- | --- | --- | --- | --- |\n"
-    for fault in FAULTS:
-        cells = " | ".join(cell(fault, matrix[fault][mode]) for mode in MODES)
-        text += f"| {fault} | {cells} |\n"
-    PLACE.write_text(text, "utf-8")
+    scores = {number: (test, rows[number], best) for number, (test, best) in REFERENCES.items()}
+    faults = {fault: [cell(fault, matrix[fault][mode]) for mode in MODES] for fault in FAULTS}
+    parts = (
+        HEAD.format(machine=machine.describe(), load=load),
+        table("#", scores, ("test", "figure", "best known reference")),
+        "\n",
+        table("beside it", {what: (figure,) for what, figure in others.items()}, ("figure",)),
+        MATRIX,
+        table("fault", faults, MODES),
+    )
+    PLACE.write_text("".join(parts), "utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -59,7 +60,7 @@ async def test_a_fleet_is_exact_in_a_cluster(redis_cluster: Cluster) -> None:
         node.flush()
     seen = await spread(redis_cluster, CALLS)
     assert seen.failures == 0
-    assert seen.passed <= LIMIT
+    assert 0 < seen.passed <= LIMIT
     assert seen.counted_all == seen.passed
     report_redis.rows[9] = (
         f"0, for each of {len(ALGORITHMS)} algorithms on Redis, Valkey, Sentinel and Cluster; "
@@ -139,7 +140,7 @@ async def test_late_replies() -> None:
 
 
 async def test_a_hot_key(redis_server: Server) -> None:
-    """One key is as fast as a hundred, and one that is over its limit asks Redis once a second."""
+    """One key is about as fast as a hundred; one that is over its limit hardly asks Redis."""
     async with (
         run_fleet(redis_server.url, OPEN, processes=2, silence=PATIENT) as limiters,
         dial(*(limiter.address for limiter in limiters)) as lines,
@@ -156,7 +157,9 @@ async def test_a_hot_key(redis_server: Server) -> None:
         seconds = time.perf_counter() - began
         sent = await total(limiters, "store_batched_total") - before
     assert not any(answer.passes for answer in denied)
-    ratio = sorted(rates[0::2])[1] / sorted(rates[1::2])[1]
+    ratio = median(rates[0::2]) / median(rates[1::2])
+    assert ratio > 0.5
+    assert sent < len(denied) / 10
     report_redis.rows[23] = (
         f"{ratio:.2f} times the rate; {sent:.0f} of {len(denied):,} denied decisions were asked of "
         f"Redis ({sent / seconds / 2:.0f} a second and process)"

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Final
 from ratelimitd.stores.redis import batcher
 from ratelimitd.stores.redis.opening import open_redis
 from tests.e2e.support.limiter import run_limiter
-from tests.e2e.support.redis_calls import Line, crowd, dial, paced, percentile, question
+from tests.e2e.support.redis_calls import (
+    LOST,
+    Line,
+    crowd,
+    dial,
+    paced,
+    percentile,
+    question,
+)
 from tests.e2e.support.redis_fleet import AS_SHIPPED_SILENCE, run_fleet
 from tests.e2e.support.redis_outage import MODES
 from tests.e2e.support.waiting import wait_until
@@ -47,10 +55,13 @@ on_store_failure: {mode}
 
 
 def quiet(rounds: list[float]) -> float:
-    """Return what a round takes when nothing else runs on the machine: the third best.
+    """Return the third best of `ROUNDS`: about what one takes when nothing else runs beside it.
 
-    What others do only adds; what the limiter does by itself shows in most rounds.
+    What others do only adds, so that on a shared machine a median is theirs. The price: what the
+    limiter itself does in fewer than seven of nine rounds is not seen here, and whoever looks for
+    that has all rounds in what is printed. Only what was judged alike may be compared with it.
     """
+    assert len(rounds) == ROUNDS
     return sorted(rounds)[2]
 
 
@@ -85,20 +96,19 @@ async def test_an_open_breaker_costs_no_time(own_redis: Server) -> None:
         for each in lines.values():
             await capacity(each)
         rate = PART * await capacity(lines[MEMORY])
-        own_redis.pause()
-        for mode in MODES:
+        with own_redis.paused():
+            for mode in MODES:
 
-            async def given_up(mode: str = mode) -> bool:
-                await lines[mode][0].ask(question("caller-0"))
-                return (await limiters[mode].figures())["store_breaker_state"] == 1
+                async def given_up(mode: str = mode) -> bool:
+                    await lines[mode][0].ask(question("caller-0"))
+                    return (await limiters[mode].figures())["store_breaker_state"] == 1
 
-            await wait_until(given_up, description="the breaker is open")
-        p99 = defaultdict(list)
-        for _ in range(ROUNDS):
-            for name, each in lines.items():
-                answers = await paced(each, rate, SECONDS, everybody())
-                p99[name].append(percentile(answers, 0.99))
-        own_redis.resume()
+                await wait_until(given_up, description="the breaker is open")
+            p99 = defaultdict(list)
+            for _ in range(ROUNDS):
+                for name, each in lines.items():
+                    answers = await paced(each, rate, SECONDS, everybody())
+                    p99[name].append(percentile(answers, 0.99))
     found = {name: quiet(each) for name, each in p99.items()}
     report_redis.others[f"p99 with an open breaker, {rate:,.0f} calls a second (30 % load)"] = (
         ", ".join(f"{name} {each:.2f} ms" for name, each in found.items())
@@ -109,7 +119,10 @@ async def test_an_open_breaker_costs_no_time(own_redis: Server) -> None:
 
 
 async def test_three_times_what_it_can(redis_server: Server) -> None:
-    """What is too much is refused or waits its turn, and afterwards all is as before."""
+    """What is too much is refused or waits its turn, on connections that stay; then all pass again.
+
+    How much still passes, and how long the waits go on, is told and not asserted.
+    """
     policy = _POLICY.format(mode="local")
     async with (
         run_fleet(redis_server.url, policy, processes=1, silence=AS_SHIPPED_SILENCE) as (limiter,),
@@ -117,17 +130,17 @@ async def test_three_times_what_it_can(redis_server: Server) -> None:
     ):
         await capacity(lines)
         can = await capacity(lines)
-        flood = asyncio.create_task(paced(lines, 3 * can, 10.0, everybody()))
-        answers = await flood
+        answers = await paced(lines, 3 * can, 10.0, everybody())
         ended = time.perf_counter()
-        quiet = await paced(lines, 0.1 * can, 3.0, everybody())
+        after = await paced(lines, 0.1 * can, 3.0, everybody())
         alive = limiter.process.returncode is None
     good = [each for each in answers if each.passes]
     refused = [each for each in answers if each.decision is None]
     spent = max(each.answered for each in answers) - answers[0].asked
-    slow = [each.answered - ended for each in quiet if each.seconds > 0.05]
+    slow = [each.answered - ended for each in after if each.seconds > 0.05]
     assert alive
-    assert quiet[-1].passes
+    assert LOST not in {each.status for each in (*answers, *after)}
+    assert all(each.passes for each in after)
     report_redis.rows[22] = (
         f"{len(good) / spent / can:.0%} goodput ({len(answers):,} calls, {len(refused):,} refused"
         + (f" within {percentile(refused, 0.99):.0f} ms at p99" if refused else "")

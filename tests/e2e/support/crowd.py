@@ -10,7 +10,7 @@ import collections
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,12 +19,32 @@ Statuses = collections.Counter[int]
 """How often each HTTP status came."""
 
 
+class Timed(NamedTuple):
+    """What came of a crowd's requests, and when."""
+
+    statuses: Statuses
+    seconds: list[float]
+    """How long each took: where there is a rate, from when it was due."""
+
+
 async def crowd(
     address: str, *, callers: int, requests: int, key: Callable[[int], str]
 ) -> Statuses:
     """Send `requests` in all from `callers` connections; request n has the API key `key(n)`."""
     numbers = iter(range(requests))
-    return await _crowd(address, callers, numbers, key)
+    return (await _crowd(address, callers, numbers, key)).statuses
+
+
+async def timed_crowd(
+    address: str,
+    *,
+    callers: int,
+    requests: int,
+    key: Callable[[int], str],
+    rate: float = math.inf,
+) -> Timed:
+    """Send as `crowd` does, `rate` requests a second whatever comes back, if there is one."""
+    return await _crowd(address, callers, iter(range(requests)), key, rate)
 
 
 async def crowd_until(
@@ -37,7 +57,7 @@ async def crowd_until(
 ) -> Statuses:
     """Send requests from `callers` connections until `stop` is set, at most `rate` a second."""
     numbers = itertools.takewhile(lambda _: not stop.is_set(), itertools.count())
-    return await _crowd(address, callers, numbers, key, rate)
+    return (await _crowd(address, callers, numbers, key, rate)).statuses
 
 
 async def _crowd(
@@ -46,19 +66,21 @@ async def _crowd(
     numbers: Iterator[int],
     key: Callable[[int], str],
     rate: float = math.inf,
-) -> Statuses:
+) -> Timed:
     host, _, port = address.rpartition(":")
-    seen = Statuses()
+    seen = Timed(Statuses(), [])
     began = time.monotonic()
 
     async def caller() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
             for number in numbers:
-                if (early := began + number / rate - time.monotonic()) > 0:
+                due = began + number / rate if rate < math.inf else time.monotonic()
+                if (early := due - time.monotonic()) > 0:
                     await asyncio.sleep(early)
                 writer.write(_request(key(number)))
-                seen[await _status(reader)] += 1
+                seen.statuses[await _status(reader)] += 1
+                seen.seconds.append(time.monotonic() - due)
         finally:
             writer.close()
 

@@ -28,9 +28,12 @@ HANGS: Final = 120.0
 """Seconds after which a crowd is not slow, but waits for what never comes."""
 LOST: Final = -1
 """In the place of a gRPC status: the connection or the stream ended without one."""
+REFUSED: Final = -2
+"""As well: by HTTP/2's REFUSED_STREAM or HTTP's 503, before the limiter looked at the call."""
 _NO_TABLE: Final = frame(frames.SETTINGS, payload=b"\0\1" + number(0))
 """Each header block is to be read for itself."""
 _WIDE: Final = frame(frames.WINDOW, payload=number((1 << 31) - 1 - 65_535))
+_REFUSED_STREAM: Final = number(7)
 _PREFIX: Final = 5
 """Bytes before a message: whether it is compressed, and its length."""
 
@@ -40,7 +43,7 @@ class Answer(NamedTuple):
 
     decision: RateLimitResponse | None
     status: int
-    """gRPC's, or `LOST`."""
+    """gRPC's, `LOST` or `REFUSED`."""
     asked: float
     answered: float
     """Instants by `time.perf_counter`."""
@@ -137,7 +140,7 @@ class Line(asyncio.Protocol):
             if kind == frames.DATA:
                 self._bodies[stream] = self._bodies.get(stream, b"") + payload
             elif kind == frames.RST:
-                self._end(stream, None, LOST)
+                self._end(stream, None, REFUSED if payload == _REFUSED_STREAM else LOST)
             elif kind == frames.HEADERS and flags & END_STREAM:
                 self._ended(stream, payload)
         elif kind == frames.SETTINGS and not flags & ACK:
@@ -169,7 +172,7 @@ class Line(asyncio.Protocol):
 def _status(trailers: bytes) -> int:
     """Return the gRPC status of a header block, each of which is to be read for itself."""
     told = {str(name): str(value) for name, value in hpack.Decoder().decode(trailers)}
-    return int(told.get("grpc-status", LOST))
+    return int(told.get("grpc-status", REFUSED if told.get(":status") == "503" else LOST))
 
 
 @contextlib.asynccontextmanager
