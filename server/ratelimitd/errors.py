@@ -71,6 +71,14 @@ class RecordChangedError(AccountError):
     """Expected: somebody else changed the record meanwhile. Look at it again, then change it."""
 
 
+class KeyRefusedError(AccountError):
+    """Expected: the key may not call at all (revoked, expired …); its text says why."""
+
+
+class TooManyAlertsError(AccountError):
+    """Expected: the key has as many alerts as it may. Its owner removes one first."""
+
+
 class ColdKeysError(RateLimitdError):
     """Unexpected outside of the limiter, which looks these keys up and then decides."""
 

@@ -1,17 +1,16 @@
 """What administrators do with keys: register, change, look, revoke; usage and reset.
 
 The use case behind AdminService, whoever calls it. Hashes keys on their way in, checks before it
-writes, and tells the audit log (`ratelimitd.audit`) of every change: who, what, before and after.
-A line of the log holds subjects and never keys, and is JSON in ASCII, so that no value forges one.
+writes, and tells the audit log of every change.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from ratelimitd.accounts import lookup
+from ratelimitd.accounts.audit import tell
 from ratelimitd.accounts.checks import check
 from ratelimitd.accounts.of_policy import in_policy, merged
 from ratelimitd.accounts.record import as_dict
@@ -36,15 +35,8 @@ if TYPE_CHECKING:
     from ratelimitd.policy.matcher import Matcher
     from ratelimitd.stores.ports import Store
 
-_AUDIT = logging.getLogger("ratelimitd.audit")
 IN_FILE = "this key stands in the policy file; it can only be changed there"
 _ATTEMPTS = 3
-
-
-class Policies(Protocol):
-    """Where the present policies are (`limiter.Limiter`)."""
-
-    matchers: dict[str, Matcher]
 
 
 class Usage(NamedTuple):
@@ -71,7 +63,7 @@ class Administration:
         known: KnownKeys,
         counters: Store,
         hasher: Hasher,
-        policies: Policies,
+        policies: lookup.Policies,
         new_id: Callable[[], bytes],
     ) -> None:
         self._known = known
@@ -171,7 +163,7 @@ class Administration:
             Usage(domain, limit, standing)
             for (domain, _, limit, _), standing in zip(found, standings, strict=True)
         ]
-        callers = [caller for _, caller, _, _ in found] or self._callers(subjects)
+        callers = [*lookup.present(self._policies, subjects).values()]
         records = [caller.record for caller in callers if caller.record is not None]
         refusals = (caller.refusal for caller in callers)
         tier = records[0].tier if records else ""
@@ -191,7 +183,7 @@ class Administration:
         if ops:
             await self._counters.take(ops, self._new_id())
         used = {f"{each.domain} {each.limit.name}": each.standing.before for each in told.usage}
-        _tell(who, "reset", subjects[0], {"meter": meter or "all", **used}, {})
+        tell(who, "reset", subjects[0], {"meter": meter or "all", **used}, {})
         return told
 
     @property
@@ -223,31 +215,16 @@ class Administration:
 
     def _done(self, who: str, what: str, before: Record | None, after: Record) -> Record:
         self._known.changed([after.subject])
-        _tell(who, what, after.subject, as_dict(before) if before else None, as_dict(after))
+        tell(who, what, after.subject, as_dict(before) if before else None, as_dict(after))
         return after
-
-    def _callers(self, subjects: Sequence[Subject]) -> list[Caller]:
-        return [matcher.callers.known(*subjects) for matcher in self._matchers.values()]
 
     async def _counted(
         self, subjects: Sequence[Subject]
     ) -> list[tuple[str, Caller, Limit, Counter]]:
         """Return each limit of a key by its domain, with its counter."""
-        while any(caller.cold for caller in self._callers(subjects)):
-            await self._known.fetch(subjects)
+        callers = await lookup.callers(self._policies, self._known, subjects)
         return [
             (domain, caller, limit, counter)
-            for (domain, matcher), caller in zip(
-                self._matchers.items(), self._callers(subjects), strict=True
-            )
-            for limit, counter in matcher.counted(caller)
+            for domain, caller in callers.items()
+            for limit, counter in self._matchers[domain].counted(caller)
         ]
-
-
-def _tell(
-    who: str, what: str, subject: bytes, before: dict[str, Any] | None, after: dict[str, Any]
-) -> None:
-    """Write one line of the audit log."""
-    facts = {"who": who, "what": what, "subject": subject.hex()}
-    told = {name: json.dumps(value) for name, value in (("before", before), ("after", after))}
-    _AUDIT.info("a key was administered", extra={**facts, **told})

@@ -21,6 +21,8 @@ STATUSES: dict[type[errors.RateLimitdError], grpc.StatusCode] = {
     errors.KeyNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.KeyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     errors.RecordChangedError: grpc.StatusCode.ABORTED,
+    errors.KeyRefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.TooManyAlertsError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ColdKeysError: grpc.StatusCode.INTERNAL,
     errors.SettingsError: grpc.StatusCode.INTERNAL,
     errors.PolicyError: grpc.StatusCode.INTERNAL,
