@@ -7,16 +7,15 @@ module opens nothing and reads no environment.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import secrets
-import sys
 from typing import TYPE_CHECKING
 
 from ratelimitd.accounts.administration import Administration
 from ratelimitd.accounts.known import KnownKeys
 from ratelimitd.accounts.opening import open_records
+from ratelimitd.background import unobtrusive
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
@@ -41,7 +40,7 @@ from ratelimitd.transports.pyvoy import Pyvoy
 from ratelimitd.transports.sockets import refuse_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from ratelimitd.clock import Clock
     from ratelimitd.http.metrics import Readings
@@ -56,8 +55,6 @@ _ADVICE = {
     UNKNOWN_DOMAIN: "a call names a domain that no policy has; it is allowed, unlimited",
     UNKNOWN_METER: "a descriptor names a meter that the policy does not have; it is not limited",
 }
-SWITCH = 0.0002
-"""Seconds after which a thread that reads a policy must let decisions go on."""
 NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
 _SERVICES = (ratelimit.SERVICE, limiter_service.SERVICE)
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
@@ -263,24 +260,6 @@ class Service:
 
 def _new_id() -> bytes:
     return secrets.token_bytes(16)
-
-
-@contextlib.contextmanager
-def unobtrusive() -> Iterator[None]:
-    """Let the event loop have the interpreter soon whenever it wants it back from a thread.
-
-    Decisions share the interpreter's lock with whatever a thread computes: by default they get it
-    back after 5 ms, or after a whole collection of all that a large policy is made of.
-    """
-    interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(SWITCH)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collecting:
-            gc.enable()
 
 
 def _plain(application: object, address: Address) -> Transport:
