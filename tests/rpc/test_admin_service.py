@@ -15,7 +15,7 @@ from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address, Settings
 from tests.rpc.support.calls import Client, failure, one
-from tests.rpc.support.serving import running
+from tests.rpc.support.serving import NOON, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -189,6 +189,29 @@ async def test_usage_charges_nothing_and_reset_forgets(both: Both) -> None:
     assert await passed(both, "k", 3) == 2
     await both.admin.Reset(pb.ResetRequest(key=key("k")))
     assert await passed(both, "k") == 6
+
+
+async def test_usage_tells_where_the_pace_ends(both: Both) -> None:
+    """At 12:00:30.5, of a minute, of a sliding one and of a bucket; of nothing else."""
+    own = pb.KeyRecord(tier="enterprise")
+    own.limits.add(meter="requests", rate="10/minute")
+    own.limits.add(meter="requests", rate="100/minute", algorithm="sliding_window", name="even")
+    bucket = pb.OwnLimit(rate="6/minute", algorithm="token_bucket", burst=20, name="burst")
+    own.limits.add(meter="requests").MergeFrom(bucket)
+    await both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=own))
+    assert await passed(both, "k", 8) == 8
+    usage = await both.admin.GetUsage(pb.GetUsageRequest(key=key("k")))
+    minute, sliding, burst = usage.limits
+    assert [each.forecast.projected for each in usage.limits] == [15, 15, 15]
+    noon = NOON - 30_500_000
+    assert minute.forecast.reached.ToMicroseconds() == noon + 38_125_000
+    assert (sliding.forecast.exceeds, sliding.forecast.HasField("reached")) == (False, False)
+    full = NOON + -(-12 * 60_000_000 * 30_500_000 // (8 * 60_000_000 - 6 * 30_500_000))
+    assert burst.forecast.reached.ToMicroseconds() == full
+    assert (minute.forecast.exceeds, burst.forecast.exceeds) == (True, True)
+    await both.admin.AddKey(pb.AddKeyRequest(key=key("new"), record=PRO))
+    usage = await both.admin.GetUsage(pb.GetUsageRequest(key=key("new")))
+    assert not any(each.HasField("forecast") for each in usage.limits)
 
 
 async def test_every_change_is_in_the_audit_log(

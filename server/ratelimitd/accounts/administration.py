@@ -15,13 +15,14 @@ from ratelimitd.accounts.checks import check
 from ratelimitd.accounts.of_policy import in_policy, merged
 from ratelimitd.accounts.record import as_dict
 from ratelimitd.accounts.records import CONFLICT
+from ratelimitd.accounts.usage import Counted, Usage, look
 from ratelimitd.errors import (
     AccountError,
     KeyExistsError,
     KeyNotFoundError,
     RecordChangedError,
 )
-from ratelimitd.model import MAX_COUNT, Kind, Limit, MeterKind, Op, Standing, Subject
+from ratelimitd.model import MAX_COUNT, Kind, Limit, MeterKind, Op, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,14 +38,6 @@ if TYPE_CHECKING:
 
 IN_FILE = "this key stands in the policy file; it can only be changed there"
 _ATTEMPTS = 3
-
-
-class Usage(NamedTuple):
-    """How one limit of a key stands."""
-
-    domain: str
-    limit: Limit
-    standing: Standing
 
 
 class Told(NamedTuple):
@@ -157,12 +150,8 @@ class Administration:
     async def usage(self, subjects: Sequence[Subject]) -> Told:
         """Return how each limit of a key stands; charges nothing."""
         found = await self._counted(subjects)
-        ops = [Op(Kind.PEEK, counter, limit, 1) for _, _, limit, counter in found]
-        standings = (await self._counters.take(ops)).standings if ops else ()
-        usage = [
-            Usage(domain, limit, standing)
-            for (domain, _, limit, _), standing in zip(found, standings, strict=True)
-        ]
+        counted = [Counted(domain, limit, counter) for domain, _, limit, counter in found]
+        usage = await look(self._counters, counted)
         callers = [*lookup.present(self._policies, subjects).values()]
         records = [caller.record for caller in callers if caller.record is not None]
         refusals = (caller.refusal for caller in callers)

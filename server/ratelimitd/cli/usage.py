@@ -14,7 +14,7 @@ from ratelimitd.cli import flags, terminal
 def usage(
     key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
 ) -> int:
-    """Show what a key has used of each of its limits. Charges nothing.
+    """Show what a key has used of each of its limits, and where its pace ends. Charges nothing.
 
     Example: `ratelimitd usage demo-free`
     """
@@ -38,5 +38,14 @@ def usage(
 
 def _line(limit: Any) -> str:  # noqa: ANN401 - a message of `rpc.admin_client`
     name = terminal.printable(limit.limit)
-    left = f"{name}: {limit.used:,} of {limit.amount:,} used, {limit.remaining:,} left"
-    return f"{left}, all of it again at {limit.reset.ToJsonString()}" if limit.used else left
+    line = f"{name}: {limit.used:,} of {limit.amount:,} used, {limit.remaining:,} left"
+    if limit.used:
+        line += f", all of it again at {limit.reset.ToJsonString()}"
+    return line + _outlook(limit.forecast) if limit.HasField("forecast") else line
+
+
+def _outlook(forecast: Any) -> str:  # noqa: ANN401 - a message of `rpc.admin_client`
+    pace = f"; at this pace {forecast.projected:,} a window"
+    if not forecast.exceeds:
+        return f"{pace}, within the limit"
+    return f"{pace}, used up at {forecast.reached.ToJsonString()}"

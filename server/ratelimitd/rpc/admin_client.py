@@ -27,15 +27,20 @@ def as_dict(message: Message) -> dict[str, Any]:
     told: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return {name: _plain(message, name, value) for name, value in told.items()}
+    return _plain(message.DESCRIPTOR, told)
 
 
-def _plain(message: Message, name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
-    """Return a 64-bit count as a number: JSON of protobuf writes them as strings."""
-    field = message.DESCRIPTOR.fields_by_name[name]
-    if field.cpp_type == field.CPPTYPE_UINT64:
-        return int(value)
-    return value
+def _plain(kind: Any, told: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a descriptor, of which there are two types
+    """Return 64-bit counts as numbers, at any depth: JSON of protobuf writes them as strings."""
+    for name, value in told.items():
+        field = kind.fields_by_name[name]
+        inner = field.message_type
+        if field.cpp_type == field.CPPTYPE_UINT64:
+            told[name] = int(value)
+        elif inner is not None and inner.file is kind.file and not inner.GetOptions().map_entry:
+            for each in value if field.is_repeated else (value,):
+                _plain(inner, each)
+    return told
 
 
 def record_of(said: dict[str, Any]) -> tuple[pb.KeyRecord, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from ratelimitd.accounts.administration import Usage
+    from ratelimitd.accounts.usage import Usage
     from ratelimitd.model import Subject
 
 _SECOND = 1_000_000
@@ -124,7 +124,7 @@ def _told(limit: OwnLimit) -> admin_pb2.OwnLimit:
 def usage(found: Usage) -> admin_pb2.LimitUsage:
     """Return how a limit stands as a message."""
     limit, standing = found.limit, found.standing
-    return admin_pb2.LimitUsage(
+    message = admin_pb2.LimitUsage(
         domain=found.domain,
         limit=limit.name,
         meter=limit.meter.name,
@@ -134,3 +134,9 @@ def usage(found: Usage) -> admin_pb2.LimitUsage:
         remaining=max(limit.capacity - standing.before, 0),
         reset=instant(standing.reset_at),
     )
+    if found.forecast is not None:
+        message.forecast.projected = found.forecast.projected
+        message.forecast.exceeds = found.forecast.exceeds
+        if found.forecast.reached_at is not None:
+            message.forecast.reached.CopyFrom(instant(found.forecast.reached_at))
+    return message

@@ -196,7 +196,7 @@ class GetUsageResponse(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[LimitUsage, _Mapping]]] = ..., tier: _Optional[str] = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class LimitUsage(_message.Message):
-    __slots__ = ("domain", "limit", "meter", "window", "amount", "used", "remaining", "reset")
+    __slots__ = ("domain", "limit", "meter", "window", "amount", "used", "remaining", "reset", "forecast")
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     METER_FIELD_NUMBER: _ClassVar[int]
@@ -205,6 +205,7 @@ class LimitUsage(_message.Message):
     USED_FIELD_NUMBER: _ClassVar[int]
     REMAINING_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FIELD_NUMBER: _ClassVar[int]
     domain: str
     limit: str
     meter: str
@@ -213,7 +214,18 @@ class LimitUsage(_message.Message):
     used: int
     remaining: int
     reset: _timestamp_pb2.Timestamp
-    def __init__(self, domain: _Optional[str] = ..., limit: _Optional[str] = ..., meter: _Optional[str] = ..., window: _Optional[str] = ..., amount: _Optional[int] = ..., used: _Optional[int] = ..., remaining: _Optional[int] = ..., reset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    forecast: Forecast
+    def __init__(self, domain: _Optional[str] = ..., limit: _Optional[str] = ..., meter: _Optional[str] = ..., window: _Optional[str] = ..., amount: _Optional[int] = ..., used: _Optional[int] = ..., remaining: _Optional[int] = ..., reset: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., forecast: _Optional[_Union[Forecast, _Mapping]] = ...) -> None: ...
+
+class Forecast(_message.Message):
+    __slots__ = ("projected", "exceeds", "reached")
+    PROJECTED_FIELD_NUMBER: _ClassVar[int]
+    EXCEEDS_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    projected: int
+    exceeds: bool
+    reached: _timestamp_pb2.Timestamp
+    def __init__(self, projected: _Optional[int] = ..., exceeds: _Optional[bool] = ..., reached: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ResetRequest(_message.Message):
     __slots__ = ("key", "meter")
