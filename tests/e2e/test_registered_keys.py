@@ -1,6 +1,9 @@
-"""Two real limiters on one Redis: what is changed by the one is in force in the other."""
+"""Two real limiters with one registry: what is changed by the one is in force in the other."""
+
+from pathlib import Path
 
 from tests.e2e.support.limiter import Limiter, ratelimitd, run_limiter
+from tests.e2e.support.registry_changes import Seen, measure
 from tests.e2e.support.waiting import wait_until
 from tests.support.redis.server import Server
 
@@ -44,3 +47,21 @@ async def test_a_change_in_one_process_is_in_force_in_the_other(redis_server: Se
     with redis_server.client() as client:
         assert not [key for key in client.scan_iter("*") if b"sk-two" in key]
         assert b"sk-two" not in b"".join(client.hvals("rlk1:{keys}:records"))
+
+
+def in_force(seen: Seen) -> None:
+    """Assert what must hold on a busy machine too; tests/soak asserts the promised second."""
+    print(seen)
+    assert seen.every[-1] < WITHIN
+    assert seen.calls > 100
+    assert (seen.wrong, seen.failures) == (0, 0)
+
+
+async def test_no_call_fails_while_keys_change_in_redis(redis_server: Server) -> None:
+    """An upgrade, a boost, own limits, a revocation; hundreds of calls a second beside them."""
+    in_force(await measure(redis_server.url, 1, store=redis_server.url))
+
+
+async def test_no_call_fails_while_keys_change_in_a_file(tmp_path: Path) -> None:
+    """Which two processes that count for themselves share."""
+    in_force(await measure(f"file:{tmp_path / 'keys'}", 1))
