@@ -1,7 +1,7 @@
 """`python -m bench`: one table from one run, every rate and CPU figure as a ratio to the yardstick.
 
 Servers take turns, round by round, so that a machine whose speed drifts treats them alike; figures
-are medians of the rounds. Bounded: about six minutes.
+are medians of the rounds. Bounded: about eight minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench import in_process, load, machine, memory_per_subject, meters, servers, shared
+from bench import (
+    in_process,
+    load,
+    machine,
+    memory_per_subject,
+    meters,
+    registered,
+    servers,
+    shared,
+)
 
 if TYPE_CHECKING:
     from bench.load import Cost
@@ -86,6 +95,7 @@ def main() -> None:
     console.print(table(rounds(options.calls, options.rounds)))
     shared.main(options.calls, options.rounds)
     meters.main(times=options.rounds)
+    registered.main(options.calls, options.rounds)
     cost = in_process.measure()
     console.print(
         f"in process, bytes in to bytes out: {cost.decision:.2f} µs, "

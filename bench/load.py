@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import raw, request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.servers import Running
 
 CONNECTIONS = 2
@@ -27,17 +30,17 @@ class Cost(NamedTuple):
     """Latencies in milliseconds, at that load."""
 
 
-def measure(server: Running, calls: int) -> Cost:
-    """Make a bounded number of calls and say what they cost.
+def measure(server: Running, calls: int, keys: Sequence[str] = (request.KEY,)) -> Cost:
+    """Make a bounded number of calls, of these keys in turn, and say what they cost.
 
     Nobody reads the answers: one call with a real client before and one after make sure that
     decisions are what is measured.
     """
     request.verify(server.target)
-    drive(server.target, calls // 10)
+    drive(server.target, calls // 10, keys)
     before = server.cpu_seconds()
     began = time.perf_counter()
-    latencies = sorted(drive(server.target, calls))
+    latencies = sorted(drive(server.target, calls, keys))
     took = time.perf_counter() - began
     cpu = server.cpu_seconds() - before
     request.verify(server.target)
@@ -45,7 +48,8 @@ def measure(server: Running, calls: int) -> Cost:
     return Cost(calls / took, cpu / calls * 1e6, p50 / 1e3, p99 / 1e3, p999 / 1e3)
 
 
-def drive(target: str, calls: int) -> list[int]:
+def drive(target: str, calls: int, keys: Sequence[str] = (request.KEY,)) -> list[int]:
     """Return the latencies of that many calls, microseconds."""
-    bodies = [request.frame()] * calls
+    frames = itertools.cycle([request.frame(request.message(key)) for key in keys])
+    bodies = list(itertools.islice(frames, calls))
     return raw.drive(target, request.PATH, bodies, CONNECTIONS, STREAMS).latencies

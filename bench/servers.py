@@ -26,6 +26,8 @@ class Running(NamedTuple):
     pid: int
     target: str
     """HOST:PORT of its gRPC listener."""
+    admin: str = ""
+    """HOST:PORT of its admin listener, where it has one."""
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has used so far, user and system."""
@@ -49,7 +51,8 @@ def running(command: list[str]) -> Iterator[Running]:
             if found is None:
                 msg = f"{' '.join(command)} did not become ready: {line!r}"
                 raise RuntimeError(msg)
-            yield Running(process.pid, found[1])
+            admin = re.search(r"admin (127\.0\.0\.1:\d+)", line)
+            yield Running(process.pid, found[1], admin[1] if admin else "")
         finally:
             process.send_signal(signal.SIGINT)
             try:

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_UINT32",
     "NEVER",
     "OVERFLOW",
+    "OWN",
     "Algorithm",
     "Counter",
     "Descriptor",
@@ -54,6 +55,8 @@ NEVER = -1
 """`Standing.retry_at` of a request that can never fit its limit."""
 FOREVER = 2**62
 """A wait longer than any other, for comparing with `NEVER`."""
+OWN = ("subject",)
+"""`Limit.per` of a limit that each key has for itself."""
 
 Subject = NewType("Subject", bytes)
 """Who is limited: the keyed hash of an API key (16 bytes), never the key."""
@@ -86,7 +89,7 @@ class Limit:
     """Token buckets: the bucket's size, hits. 0 elsewhere."""
     when: tuple[tuple[str, str], ...] = ()
     """Entries that must match for the limit to apply: (name, pattern with `*`)."""
-    per: tuple[str, ...] = ("subject",)
+    per: tuple[str, ...] = OWN
     """Whose values share a counter."""
     shadow: bool = False
     """Counted and reported, never denies, never shown in headers."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ratelimitd.model import NEVER, Algorithm, Limit, MeterKind
+from ratelimitd.model import NEVER, OWN, Algorithm, Limit, MeterKind
 from ratelimitd.policy.spec import Family
 from ratelimitd.windows import timestamp
 
@@ -107,6 +107,7 @@ def body(decision: Decision) -> str:
         }
         if shown.retry_at == NEVER:
             details["reason"] = EXCEEDS_LIMIT
+        details.update(_whose(shown.limit))
     elif decision.reason and not decision.refusal:
         details = {"retry_after": retry_after(decision), "reason": decision.reason}
     error = {
@@ -116,6 +117,13 @@ def body(decision: Decision) -> str:
         "status": 429,
     }
     return json.dumps({"error": error})
+
+
+def _whose(limit: Limit) -> dict[str, str]:
+    """Return which limit it is and who shares it, where that is not each key's own."""
+    if limit.per == OWN:
+        return {}
+    return {"limit_name": limit.name, "scope": ", ".join(limit.per) or "domain"}
 
 
 def message(decision: Decision) -> str:

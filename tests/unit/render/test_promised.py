@@ -1,6 +1,7 @@
 """The public documentation's promises to the letter: headers, Retry-After, the body of the 429."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,6 +163,19 @@ def test_what_could_fit_later_has_no_reason() -> None:
     """The member stands only where it says something."""
     decision = denial(fixed(5), retry_at=NEW_YEAR + 1, reset_at=NEW_YEAR + 1)
     assert set(error(decision)["details"]) == {"limit", "remaining", "reset_at", "retry_after"}
+
+
+@pytest.mark.parametrize(
+    ("per", "scope"),
+    [(("org",), "org"), (("org", "project"), "org, project"), ((), "domain")],
+)
+def test_a_limit_that_several_keys_share_says_so(per: tuple[str, ...], scope: str) -> None:
+    """By its name and by what they share, behind what is promised; of whom, it does not say."""
+    limit = replace(fixed(5), per=per, name="theirs")
+    details = error(denial(limit, retry_at=NEW_YEAR + 1, reset_at=NEW_YEAR + 1))["details"]
+    usual = ["limit", "remaining", "reset_at", "retry_after"]
+    assert list(details) == [*usual, "limit_name", "scope"]
+    assert (details["limit_name"], details["scope"]) == ("theirs", scope)
 
 
 def test_a_denied_lease_advises_one_second() -> None:
