@@ -27,6 +27,7 @@ _BODY_IDLE = 10.0
 _STREAM_WINDOW = 256 << 10  # unread bytes that a peer may have here: bounds memory, and lets the
 _CONNECTION_WINDOW = 4 << 20  # adapter see a body grow too large before h2corn resets its stream
 _STALL = 10.0
+UNBOUNDED = 1 << 40
 
 BOUNDS: dict[str, Any] = {
     "access_log": False,
@@ -93,8 +94,12 @@ def _tls(tls: Tls | None) -> dict[str, Any]:
     return {**files, "cert_reqs": wanted}
 
 
-def http_config(bind: str, services: Iterable[str] = ()) -> Config:
-    """Return the bounds of a listener for people, probes and scrapers; gRPC services beside."""
+def http_config(bind: str, services: Iterable[str] = (), largest_body: int = 64 << 10) -> Config:
+    """Return the bounds of a listener for people, probes and scrapers; gRPC services beside.
+
+    A longer body is refused without a word. `UNBOUNDED` leaves that to an application which says
+    more: h2corn holds under 1 MiB of what nobody has read.
+    """
     return _config(
         (bind,),
         grpc=bool(services),
@@ -103,7 +108,7 @@ def http_config(bind: str, services: Iterable[str] = ()) -> Config:
         limit_concurrency=256,
         limit_connections=256,
         max_concurrent_streams=64,
-        max_request_body_size=64 << 10,
+        max_request_body_size=largest_body,
         **_headers(16 << 10, 64),
         timeout_keep_alive=75.0,
         timeout_request_body_idle=_BODY_IDLE,
