@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ratelimitd.clock import Clock
-from ratelimitd.stores.ports import Counters
+from ratelimitd.stores.ports import Store
 from tests.support.bench import Bench
 from tests.support.redis.sentinel import Watched, sentinel
 from tests.support.redis.server import Server
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SERVERS = ("redis", "valkey", "sentinel")
 """Stores that are a server: one alone of that name, or one that Sentinels watch."""
+FOR_EVER = -1
+"""What Redis tells of a key without a lifetime; of one that has gone meanwhile it tells -2."""
 CLUSTER = "cluster"
 """Three servers that share the slots. Their bound on invented counters is one for each bucket, of
 which there is one here: the promises about it are exact."""
@@ -53,9 +55,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         opener = redis_opener(several.url, buckets=1)
     else:
         opener = redis_opener(url) if server else STORES[request.param]
-    opened: list[Counters] = []
+    opened: list[Store] = []
 
-    async def make(clock: Clock, room: int) -> Counters:
+    async def make(clock: Clock, room: int) -> Store:
         folder = tmp_path / str(len(opened))
         folder.mkdir()
         for shared in (server, several):
@@ -74,5 +76,5 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 def assert_all_expire(server: Server) -> None:
     """No key of counts stays for ever."""
     with server.client() as client:
-        immortal = [key for key in client.scan_iter("rl1:*") if client.ttl(key) < 0]
+        immortal = [key for key in client.scan_iter("rl1:*") if client.ttl(key) == FOR_EVER]
     assert not immortal

@@ -4,6 +4,7 @@ from typing import Any
 
 from ratelimitd.algorithms import lease
 from ratelimitd.model import Counter, Kind
+from ratelimitd.stores import ports
 from ratelimitd.stores.memory import held, leases, paged, remembered
 from tests.contract.plants import Patch, wrap
 
@@ -78,6 +79,46 @@ def refunding_into_later_windows(patch: Patch) -> None:
             "take_back",
             lambda take_back, self, op, now: take_back(self, op._replace(as_of=0), now),
         )
+
+
+def telling_what_has_ended(patch: Patch) -> None:
+    """What a counter holds is told as it once was."""
+
+    def held(self: Any, counter: Counter, most: int, now: int) -> ports.Holding:  # noqa: ANN401
+        state = self._states.get(counter.key)
+        rows = [each for kind in state._kinds.values() for each in kind.items()] if state else []
+        told = [ports.HeldLease(*each) for each in sorted(rows, key=lambda row: row[1])]
+        return ports.Holding(len(told), told[:most])
+
+    patch.setattr(leases.LeaseTable, "held", held)
+
+
+def telling_in_any_order(patch: Patch) -> None:
+    """Each kind's leases by themselves, so that those that end next may not be told."""
+    patch.setattr(
+        held,
+        "merge",
+        lambda *kinds: [each for kind in kinds for each in kind],
+    )
+
+
+def telling_all(patch: Patch) -> None:
+    """However few were asked for."""
+    patch.setattr(held, "islice", lambda rows, _: rows)
+
+
+def telling_of_the_shared_counter(patch: Patch) -> None:
+    """A newcomer is told what others hold."""
+    wrap(
+        patch,
+        leases.LeaseTable,
+        "held",
+        lambda told, self, counter, *asked: told(
+            self,
+            Counter(counter.family, self._states.find(counter), bounded=False),
+            *asked,
+        ),
+    )
 
 
 def looking_at_every_lease(patch: Patch) -> None:

@@ -7,16 +7,16 @@ import pytest
 
 from ratelimitd.clock import Clock
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.ports import Counters
+from ratelimitd.stores.ports import Store
 from tests.contract import lease_plants, plants
 from tests.contract.plants import Plant
 from tests.contract.scenarios import HELD, SCENARIOS, SLIDING, Scenario
-from tests.contract.store_contract import CHECKS, bounds, charging, held, reports, waits
+from tests.contract.store_contract import CHECKS, bounds, charging, held, holding, reports, waits
 from tests.contract.test_scenarios import assert_table_holds
 from tests.support.bench import Bench, Check
 
 
-async def make(clock: Clock, room: int) -> Counters:
+async def make(clock: Clock, room: int) -> Store:
     """Open a memory store, planted or not."""
     return MemoryCounters(clock, room)
 
@@ -71,6 +71,10 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
     (plants.charging_peeks, held.whatever_denies_a_call_it_holds_and_charges_nothing),
     (plants.denying_by_shadow_limits, held.a_watched_lease_is_held_where_it_fits),
     (lease_plants.giving_back_any_lease, held.a_release_tells_whether_it_gave_anything_back),
+    (lease_plants.telling_what_has_ended, holding.a_counter_tells_what_it_holds),
+    (lease_plants.telling_in_any_order, holding.a_counter_tells_what_it_holds),
+    (lease_plants.telling_all, holding.a_crowd_that_is_held_is_told_in_part),
+    (lease_plants.telling_of_the_shared_counter, holding.a_shared_counter_tells_nobodys_leases),
     (lease_plants.forgetting_ids, reports.what_has_a_lasting_id_is_told_once),
     (lease_plants.forgetting_ids, reports.a_lasting_id_lasts),
     (

@@ -4,7 +4,7 @@ from inspect import isfunction, signature
 
 import pytest
 
-from tests.contract.store_contract import CHECKS, bounds, charging, held, reports, waits
+from tests.contract.store_contract import CHECKS, bounds, charging, held, holding, reports, waits
 from tests.support.bench import Bench, Check
 
 
@@ -16,7 +16,7 @@ async def test_the_store_keeps_the_promise(bench: Bench, check: Check) -> None:
 
 def test_no_check_was_left_out() -> None:
     """A promise that nobody runs is none; a helper of promises asks for more than the bench."""
-    for module in (charging, reports, waits, held, bounds):
+    for module in (charging, reports, waits, held, holding, bounds):
         written = {
             name
             for name, value in vars(module).items()

@@ -16,6 +16,7 @@ from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address, Settings
 from tests.rpc.support.calls import Client, failure, one
 from tests.rpc.support.serving import NOON, running
+from tests.support.ops import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -189,6 +190,22 @@ async def test_usage_charges_nothing_and_reset_forgets(both: Both) -> None:
     assert await passed(both, "k", 3) == 2
     await both.admin.Reset(pb.ResetRequest(key=key("k")))
     assert await passed(both, "k") == 6
+
+
+async def test_what_a_key_holds_is_told_and_never_reset(both: Both) -> None:
+    """By a mark and an end, not by the id that would give it back."""
+    await both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=PRO))
+    answer = await both.caller.ask(one("api_key=k", "meter=concurrent"))
+    lease = str(answer.dynamic_metadata["lease"])
+    await both.admin.Reset(pb.ResetRequest(key=key("k")))
+    told = await both.admin.ListLeases(pb.ListLeasesRequest(key=key("k")))
+    (limit,) = told.limits
+    assert (limit.domain, limit.limit, limit.amount, limit.held) == ("test", "concurrent", 2, 1)
+    assert limit.leases[0].ends.ToMicroseconds() == NOON + 15 * MINUTE
+    assert len(lease) > 16
+    assert lease not in str(told)
+    code, text = await failure(both.admin.Reset(pb.ResetRequest(key=key("k"), meter="tokns")))
+    assert (code, "`tokens`" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
 async def test_usage_tells_where_the_pace_ends(both: Both) -> None:

@@ -4,17 +4,17 @@ from collections.abc import Awaitable, Callable
 
 from ratelimitd.clock import Clock, ManualClock
 from ratelimitd.model import Op, Standing
-from ratelimitd.stores.ports import Counters, Taken
+from ratelimitd.stores.ports import Store, Taken
 from tests.support.ops import NEW_YEAR
 
 ROOM = 1000
-Make = Callable[[Clock, int], Awaitable[Counters]]
+Make = Callable[[Clock, int], Awaitable[Store]]
 
 
 class Bench:
     """One store under test. `make` opens a store of its kind; whoever gave `make` closes it."""
 
-    def __init__(self, make: Make, counters: Counters, clock: ManualClock) -> None:
+    def __init__(self, make: Make, counters: Store, clock: ManualClock) -> None:
         self._make = make
         self.counters = counters
         self.clock = clock

@@ -10,23 +10,23 @@ from typing import Any, TypeVar
 from ratelimitd.clock import Clock
 from ratelimitd.stores.file import FileCounters
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.ports import Counters
+from ratelimitd.stores.ports import Store
 from ratelimitd.stores.redis.counters import RedisCounters
 from ratelimitd.stores.redis.opening import servers_of
 from ratelimitd.stores.redis.redis_clock import RedisClock
 from ratelimitd.stores.redis.script import Script
 
-Opener = Callable[[Clock, int, Path], Awaitable[Counters]]
+Opener = Callable[[Clock, int, Path], Awaitable[Store]]
 T = TypeVar("T")
 PATIENT = 10.0
 """Seconds that a busy machine's Redis may be silent before a test fails."""
 
 
-async def _memory(clock: Clock, room: int, _: Path) -> Counters:
+async def _memory(clock: Clock, room: int, _: Path) -> Store:
     return MemoryCounters(clock, room)
 
 
-async def _file(clock: Clock, room: int, folder: Path) -> Counters:
+async def _file(clock: Clock, room: int, folder: Path) -> Store:
     store = FileCounters(folder / "counts.db", clock, room)
     await store.start()
     return store
@@ -72,7 +72,7 @@ as long as it says, and not at an instant that for Redis is long ago."""
 def redis_opener(url: str, **options: Any) -> Opener:  # noqa: ANN401 - RedisCounters' own
     """Return what opens stores on a server, at the test's time; it forgets what was before."""
 
-    async def opener(clock: Clock, room: int, _: Path) -> Counters:
+    async def opener(clock: Clock, room: int, _: Path) -> Store:
         script = Script.load(clock=GIVEN_TIME)
         servers = servers_of(url, PATIENT)
         store = RedisCounters(servers, room=room, clock=GivenClock(clock), script=script, **options)

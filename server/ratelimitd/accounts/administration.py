@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimitd.accounts import lookup
+from ratelimitd.accounts import leases, lookup
 from ratelimitd.accounts.audit import tell
 from ratelimitd.accounts.checks import check
 from ratelimitd.accounts.of_policy import in_policy, merged
 from ratelimitd.accounts.record import as_dict
 from ratelimitd.accounts.records import CONFLICT
+from ratelimitd.accounts.resetting import Forgotten, check_meter, forgets, refunds
 from ratelimitd.accounts.usage import Counted, Usage, look
 from ratelimitd.errors import (
     AccountError,
@@ -22,7 +23,6 @@ from ratelimitd.errors import (
     KeyNotFoundError,
     RecordChangedError,
 )
-from ratelimitd.model import MAX_COUNT, Kind, Limit, MeterKind, Op, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from ratelimitd.accounts.record import Record
     from ratelimitd.accounts.records import Page
     from ratelimitd.keys import Hasher
-    from ratelimitd.model import Counter
-    from ratelimitd.policy.callers import Caller
+    from ratelimitd.model import Subject
     from ratelimitd.policy.matcher import Matcher
+    from ratelimitd.policy.spec import Policy
     from ratelimitd.stores.ports import Store
 
 IN_FILE = "this key stands in the policy file; it can only be changed there"
@@ -149,39 +149,40 @@ class Administration:
 
     async def usage(self, subjects: Sequence[Subject]) -> Told:
         """Return how each limit of a key stands; charges nothing."""
-        found = await self._counted(subjects)
-        counted = [Counted(domain, limit, counter) for domain, _, limit, counter in found]
-        usage = await look(self._counters, counted)
+        usage = await look(self._counters, await self._counted(subjects))
         callers = [*lookup.present(self._policies, subjects).values()]
         records = [caller.record for caller in callers if caller.record is not None]
         refusals = (caller.refusal for caller in callers)
         tier = records[0].tier if records else ""
         return Told(usage, tier, next(filter(None, refusals), ""))
 
-    async def reset(self, who: str, subjects: Sequence[Subject], meter: str) -> Told:
-        """Forget what a key has used; return how it stood before."""
-        told = await self.usage(subjects)
-        ops: list[Op] = []
-        for _, _, limit, counter in await self._counted(subjects):
-            name, held = limit.meter.name, limit.meter.kind is MeterKind.LEASE
-            if not held and meter in {"", name}:
-                ops.append(Op(Kind.REFUND, counter, limit, MAX_COUNT))
-                if limit.window is not None:  # a sliding window looks at the one before as well
-                    past = self._counters.clock() - limit.window.length_us
-                    ops.append(Op(Kind.REFUND, counter, limit, MAX_COUNT, as_of=max(past, 1)))
+    async def leases(self, subjects: Sequence[Subject]) -> list[leases.Held]:
+        """Return what a key holds of each concurrency limit; changes nothing."""
+        return await leases.look(self._counters, await self._counted(subjects))
+
+    async def reset(self, who: str, subjects: Sequence[Subject], meter: str) -> Forgotten:
+        """Forget what a key has used, see `resetting`. Raises `InvalidFieldsError`."""
+        check_meter(meter, self._served())
+        counted = await self._counted(subjects)
+        before = await look(self._counters, counted)
+        now = self._counters.clock()
+        ops = [op for each in counted if forgets(each.limit, meter) for op in refunds(each, now)]
         if ops:
             await self._counters.take(ops, self._new_id())
-        used = {f"{each.domain} {each.limit.name}": each.standing.before for each in told.usage}
+        forgotten = [each for each in before if forgets(each.limit, meter)]
+        used = {f"{each.domain} {each.limit.name}": each.standing.before for each in forgotten}
         tell(who, "reset", subjects[0], {"meter": meter or "all", **used}, {})
-        return told
+        return Forgotten(before, forgotten)
 
     @property
     def _matchers(self) -> Mapping[str, Matcher]:
         return self._policies.matchers
 
     def _check(self, record: Record) -> None:
-        policies = [matcher.policy for matcher in self._matchers.values()]
-        check(record, policies, self._counters.clock())
+        check(record, self._served(), self._counters.clock())
+
+    def _served(self) -> list[Policy]:
+        return [matcher.policy for matcher in self._matchers.values()]
 
     async def _change(
         self,
@@ -207,13 +208,11 @@ class Administration:
         tell(who, what, after.subject, as_dict(before) if before else None, as_dict(after))
         return after
 
-    async def _counted(
-        self, subjects: Sequence[Subject]
-    ) -> list[tuple[str, Caller, Limit, Counter]]:
+    async def _counted(self, subjects: Sequence[Subject]) -> list[Counted]:
         """Return each limit of a key by its domain, with its counter."""
         callers = await lookup.callers(self._policies, self._known, subjects)
         return [
-            (domain, caller, limit, counter)
+            Counted(domain, limit, counter)
             for domain, caller in callers.items()
             for limit, counter in self._matchers[domain].counted(caller)
         ]

@@ -52,6 +52,7 @@ COMMANDS = {
     "keys": "add|set|show|list|revoke|import|export",
     "usage": "[OPTIONS] KEY",
     "reset": "[OPTIONS] KEY",
+    "leases": "[OPTIONS] KEY",
     "bench": "[OPTIONS] KEY=VALUE...",
 }
 """Every command in the order of `--help`, with what follows it. Each is a function of its name, in

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2
+from ratelimitd.accounts.leases import mark
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
 from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.keys import read_subject
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from ratelimitd.accounts.leases import Held
     from ratelimitd.accounts.usage import Usage
     from ratelimitd.model import Subject
 
@@ -139,4 +141,18 @@ def usage(found: Usage) -> admin_pb2.LimitUsage:
         message.forecast.exceeds = found.forecast.exceeds
         if found.forecast.reached_at is not None:
             message.forecast.reached.CopyFrom(instant(found.forecast.reached_at))
+    return message
+
+
+def held(found: Held) -> admin_pb2.HeldLimit:
+    """Return what is held of a limit as a message."""
+    message = admin_pb2.HeldLimit(
+        domain=found.domain,
+        limit=found.limit.name,
+        meter=found.limit.meter.name,
+        amount=found.limit.amount,
+        held=found.held,
+    )
+    for lease in found.leases:
+        message.leases.add(mark=mark(lease.lease), ends=instant(lease.ends))
     return message

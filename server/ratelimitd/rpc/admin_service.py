@@ -145,9 +145,21 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         async def reset(message: admin_pb2.ResetRequest) -> admin_pb2.ResetResponse:
             found = self._subjects(message.key)
             told = await self._admin.reset(_who(context), found, message.meter)
-            return admin_pb2.ResetResponse(before=map(convert.usage, told.usage))
+            before, forgotten = (map(convert.usage, each) for each in told)
+            return admin_pb2.ResetResponse(before=before, forgotten=forgotten)
 
         return await answered(reset, request, context)
+
+    async def ListLeases(
+        self, request: admin_pb2.ListLeasesRequest | None, context: Context
+    ) -> admin_pb2.ListLeasesResponse:
+        """Tell what is held."""
+
+        async def listed(message: admin_pb2.ListLeasesRequest) -> admin_pb2.ListLeasesResponse:
+            found = await self._admin.leases(self._subjects(message.key))
+            return admin_pb2.ListLeasesResponse(limits=map(convert.held, found))
+
+        return await answered(listed, request, context)
 
     def _subjects(self, key: admin_pb2.Key, field: str = "key") -> tuple[Subject, ...]:
         return tuple(convert.subjects(key, self._admin.subjects, field))

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["INTERVAL", "FileCounters"]
 
 INTERVAL = 0.5
-"""Seconds from the start of one writing to the next. The other half of the promised second is for
-collecting and writing."""
+"""Seconds from one writing's start to the next's; half of the promised second is for writing."""
 _SLICE = 2048
 """Counters read between two turns of the event loop: well under a millisecond."""
 _LEAST_PAUSE = 0.05
@@ -69,6 +68,7 @@ class FileCounters:
         self._memory = MemoryCounters(clock, room, notes_changes=True)
         self.take: Callable[..., Coroutine[Any, Any, Taken]] = self._memory.take
         """See `Counters.take`: the memory store's own, without a call in between."""
+        self.held = self._memory.held  # see `Store.held`
         self.write_errors = 0
         """Writings that failed."""
         self.refused = 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ratelimitd.clock import Clock
-    from ratelimitd.model import Op, Standing
+    from ratelimitd.model import Counter, Op, Standing
 
 
 class Taken(NamedTuple):
@@ -27,6 +27,24 @@ class Taken(NamedTuple):
     repeated: bool = False
     """Whether a call with this id had come before, so that this one's reports and refunds changed
     nothing: `before` and `after` are equal. False where the call has no id that is remembered."""
+
+
+class HeldLease(NamedTuple):
+    """A lease that a counter holds."""
+
+    lease: str
+    """Its id, which is a secret: whoever knows it can give it back."""
+    ends: int
+    """When it ends by itself, microseconds."""
+
+
+class Holding(NamedTuple):
+    """What a counter holds."""
+
+    held: int
+    """How many leases."""
+    leases: Sequence[HeldLease]
+    """Those that end next, in the order of their ends; as many as were asked for."""
 
 
 ID_LIFETIME = 120_000_000
@@ -112,6 +130,16 @@ class Store(Counters, Protocol):
 
     async def start(self) -> None:
         """Open what is to be opened, before the first `take`. Raises `StoreError`."""
+        ...
+
+    async def held(self, counter: Counter, most: int) -> Holding:
+        """Tell what a counter of leases holds: how many, and the `most` that end next.
+
+        Changes nothing; one that does not exist holds nothing. What a newcomer that found no place
+        holds on the counter that it shares is not told: nobody knows there whose a lease is. The
+        cost is that of the leases told, however many are held; one round trip, or none. Raises
+        `StoreError`.
+        """
         ...
 
     def figures(self) -> dict[str, int]:

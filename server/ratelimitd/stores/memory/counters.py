@@ -12,7 +12,7 @@ from ratelimitd.model import Counter, Kind, make_standing
 from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.stores.memory.remembered import Remembered
 from ratelimitd.stores.memory.tables import TABLES
-from ratelimitd.stores.ports import ID_LIFETIME, Taken, make_taken
+from ratelimitd.stores.ports import ID_LIFETIME, Holding, Taken, make_taken
 from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
@@ -63,6 +63,13 @@ class MemoryCounters:
         if request_id:
             return self._once(ops, request_id, remember_us, now)
         return self._decide(ops, now)
+
+    async def held(self, counter: Counter, most: int) -> Holding:
+        """See `Store.held`."""
+        table = self.tables.get(counter.family)
+        if not isinstance(table, LeaseTable):
+            return Holding(0, [])
+        return table.held(counter, most, self.clock())
 
     def _once(self, ops: Sequence[Op], request_id: bytes, remember_us: int, now: int) -> Taken:
         """Decide; what a call of the same id has told is not told again."""

@@ -10,6 +10,12 @@ ended. Knows no clock, no limit and no other counter.
 from __future__ import annotations
 
 from collections import OrderedDict
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Held:
@@ -43,6 +49,12 @@ class Held:
             if ends > now:
                 return lifetime, ends
         return None
+
+    def first(self, most: int, now: int) -> Iterator[tuple[int, str]]:
+        """Yield end and id of so many of those held, the next to end first."""
+        self.count(now)  # lets go of those that have ended
+        kinds = [((ends, lease) for lease, ends in kind.items()) for kind in self._kinds.values()]
+        return islice(merge(*kinds), most)
 
     def hold(self, lease: str, lifetime: int, ends: int) -> None:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""

@@ -12,6 +12,7 @@ from ratelimitd.algorithms import lease
 from ratelimitd.model import Counter, Kind, Limit, Op, Standing
 from ratelimitd.stores.memory.aging import AgingTable
 from ratelimitd.stores.memory.held import Held
+from ratelimitd.stores.ports import HeldLease, Holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +51,14 @@ class LeaseTable(AgingTable[Held]):
             if held is not None and held.holds(op.lease, now):
                 return key
         return None
+
+    def held(self, counter: Counter, most: int, now: int) -> Holding:
+        """See `Store.held`."""
+        held = self._states.get(counter.key)
+        if held is None:
+            return Holding(0, [])
+        leases = [HeldLease(lease_id, ends) for ends, lease_id in held.first(most, now)]
+        return Holding(held.count(now)[0], leases)
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits

@@ -58,7 +58,7 @@ def is_read_only(reply: Reply) -> bool:
     return isinstance(reply, exceptions.ReadOnlyError)
 
 
-def packed(command: tuple[str, ...]) -> bytes:
+def packed(command: tuple[str | bytes, ...]) -> bytes:
     """Return a command as it is sent."""
     command_for_hiredis: Any = command  # its stub knows tuples of one element only
     return hiredis.pack_command(command_for_hiredis)  # type: ignore[no-any-return]

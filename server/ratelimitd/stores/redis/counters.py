@@ -18,6 +18,7 @@ from ratelimitd.memo import Memo
 from ratelimitd.model import Kind
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM
 from ratelimitd.stores.ports import Leased, Taken, make_taken
+from ratelimitd.stores.redis import holding
 from ratelimitd.stores.redis.compensation import Owed
 from ratelimitd.stores.redis.fleet import Fleet
 from ratelimitd.stores.redis.over_limit import OverLimit
@@ -40,7 +41,8 @@ from ratelimitd.stores.stacking import stacked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ratelimitd.model import Op, Standing
+    from ratelimitd.model import Counter, Op, Standing
+    from ratelimitd.stores.ports import Holding
     from ratelimitd.stores.redis.batcher import Verdict
     from ratelimitd.stores.redis.servers import Servers
     from ratelimitd.stores.redis.wire import Package
@@ -117,6 +119,17 @@ class RedisCounters:
         whole.add_done_callback(_heard)
         return await asyncio.shield(whole)
 
+    async def held(self, counter: Counter, most: int) -> Holding:
+        """See `Store.held`. Both questions travel together."""
+        slot = self._slot(counter)
+        key, now = self._layout.spell(counter, None), self.clock()
+        asked = holding.count_of(key, now), holding.first_of(key, now, most)
+        return holding.read(*await asyncio.gather(*(self._fleet.ask(slot, each) for each in asked)))
+
+    def _slot(self, counter: Counter) -> int:
+        """Return where a counter stands; 0 where one server is all."""
+        return self._slots[self._layout.bucket(counter)] if self._layout.together else 0
+
     def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
         """Return what to send; what carries no id of one call's is kept for when it comes again."""
         if isinstance(ops, Leased) and not once.request_id:
@@ -139,9 +152,7 @@ class RedisCounters:
         """Yield the parts of a call: one where one server is all, else one for each slot."""
         slots: dict[int, list[int]] = {}
         for index, op in enumerate(ops):
-            several = self._layout.together
-            slot = self._slots[self._layout.bucket(op.counter)] if several else 0
-            slots.setdefault(slot, []).append(index)
+            slots.setdefault(self._slot(op.counter), []).append(index)
         for slot, own in slots.items():
             share = ops if len(slots) == 1 else stacked([ops[index] for index in own])
             yield _Part(slot, own, share, pack(share, now, self._layout, once))

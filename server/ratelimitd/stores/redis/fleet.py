@@ -71,8 +71,20 @@ class Fleet:
             case _:
                 raise StoreUnavailableError(f"Redis does not tell the time: {reply!r:.200}")
 
+    async def ask(self, slot: int, command: bytes) -> object:
+        """Return the reply of a slot's server to what reads only. Raises `StoreError`."""
+        return await ask(self._sender(self._node(slot), slot), command)
+
     def submit(self, slot: int, package: Package) -> Awaitable[Verdict]:
         """Decide on the server of a slot. Raises `StoreError`, some only when awaited."""
+        node = self._node(slot)
+        batcher = node.batchers.get(slot)
+        if batcher is None:
+            batcher = node.batchers[slot] = self._batcher(node, slot)
+        return batcher.submit(package)
+
+    def _node(self, slot: int) -> _Node:
+        """Return the server of a slot. Raises `StoreNotAskedError` while it is given up."""
         name = self._servers.name_of(slot)
         node = self._nodes.get(name)
         if node is None:
@@ -85,12 +97,13 @@ class Fleet:
                 # The error knows this frame by its traceback: knowing it here makes a cycle, and of
                 # thousands a second the collector would stop everybody.
                 del refusal
-        batcher = node.batchers.get(slot)
-        if batcher is None:
-            batcher = node.batchers[slot] = self._batcher(node, slot)
-        return batcher.submit(package)
+        return node
 
     def _batcher(self, node: _Node, slot: int) -> Batcher:
+        send, several = self._sender(node, slot), self._servers.are_several
+        return Batcher(send, self._script, self._clock, self._room, together=several)
+
+    def _sender(self, node: _Node, slot: int) -> Callable[[bytes, Callable[[object], None]], None]:
         def send(command: bytes, on_reply: Callable[[object], None]) -> None:
             def landed(reply: object) -> None:
                 if isinstance(reply, StoreError):
@@ -99,8 +112,7 @@ class Fleet:
 
             self._servers.send(slot, command, landed)
 
-        several = self._servers.are_several
-        return Batcher(send, self._script, self._clock, self._room, together=several)
+        return send
 
     def _failed(self, node: _Node, slot: int, error: StoreError) -> None:
         """Stop waiting on a server; what waits for a batch fails with the batch."""

@@ -236,7 +236,45 @@ class ResetRequest(_message.Message):
     def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ..., meter: _Optional[str] = ...) -> None: ...
 
 class ResetResponse(_message.Message):
-    __slots__ = ("before",)
+    __slots__ = ("before", "forgotten")
     BEFORE_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     before: _containers.RepeatedCompositeFieldContainer[LimitUsage]
-    def __init__(self, before: _Optional[_Iterable[_Union[LimitUsage, _Mapping]]] = ...) -> None: ...
+    forgotten: _containers.RepeatedCompositeFieldContainer[LimitUsage]
+    def __init__(self, before: _Optional[_Iterable[_Union[LimitUsage, _Mapping]]] = ..., forgotten: _Optional[_Iterable[_Union[LimitUsage, _Mapping]]] = ...) -> None: ...
+
+class ListLeasesRequest(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: Key
+    def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ...) -> None: ...
+
+class ListLeasesResponse(_message.Message):
+    __slots__ = ("limits",)
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    limits: _containers.RepeatedCompositeFieldContainer[HeldLimit]
+    def __init__(self, limits: _Optional[_Iterable[_Union[HeldLimit, _Mapping]]] = ...) -> None: ...
+
+class HeldLimit(_message.Message):
+    __slots__ = ("domain", "limit", "meter", "amount", "held", "leases")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    METER_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    limit: str
+    meter: str
+    amount: int
+    held: int
+    leases: _containers.RepeatedCompositeFieldContainer[HeldLease]
+    def __init__(self, domain: _Optional[str] = ..., limit: _Optional[str] = ..., meter: _Optional[str] = ..., amount: _Optional[int] = ..., held: _Optional[int] = ..., leases: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ...) -> None: ...
+
+class HeldLease(_message.Message):
+    __slots__ = ("mark", "ends")
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
+    mark: str
+    ends: _timestamp_pb2.Timestamp
+    def __init__(self, mark: _Optional[str] = ..., ends: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

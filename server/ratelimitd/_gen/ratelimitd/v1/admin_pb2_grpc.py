@@ -75,6 +75,11 @@ class AdminServiceStub:
                 request_serializer=ratelimitd_dot_v1_dot_admin__pb2.ResetRequest.SerializeToString,
                 response_deserializer=ratelimitd_dot_v1_dot_admin__pb2.ResetResponse.FromString,
                 _registered_method=True)
+        self.ListLeases = channel.unary_unary(
+                '/ratelimitd.v1.AdminService/ListLeases',
+                request_serializer=ratelimitd_dot_v1_dot_admin__pb2.ListLeasesRequest.SerializeToString,
+                response_deserializer=ratelimitd_dot_v1_dot_admin__pb2.ListLeasesResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -131,7 +136,15 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Reset(self, request, context):
-        """Forgets what a key has used of its limits.
+        """Forgets what a key has used of its limits. What is held is left, and so is what the key counts
+        together with others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLeases(self, request, context):
+        """Tells which leases a key holds. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +192,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Reset,
                     request_deserializer=ratelimitd_dot_v1_dot_admin__pb2.ResetRequest.FromString,
                     response_serializer=ratelimitd_dot_v1_dot_admin__pb2.ResetResponse.SerializeToString,
+            ),
+            'ListLeases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLeases,
+                    request_deserializer=ratelimitd_dot_v1_dot_admin__pb2.ListLeasesRequest.FromString,
+                    response_serializer=ratelimitd_dot_v1_dot_admin__pb2.ListLeasesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -398,6 +416,33 @@ class AdminService:
             '/ratelimitd.v1.AdminService/Reset',
             ratelimitd_dot_v1_dot_admin__pb2.ResetRequest.SerializeToString,
             ratelimitd_dot_v1_dot_admin__pb2.ResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLeases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ratelimitd.v1.AdminService/ListLeases',
+            ratelimitd_dot_v1_dot_admin__pb2.ListLeasesRequest.SerializeToString,
+            ratelimitd_dot_v1_dot_admin__pb2.ListLeasesResponse.FromString,
             options,
             channel_credentials,
             insecure,
