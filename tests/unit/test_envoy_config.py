@@ -17,12 +17,13 @@ def shipped() -> Config:
 
 
 def test_the_shipped_addresses_rendered_again_change_nothing(shipped: Config) -> None:
-    """Rendering touches four places and no other part of what is shipped."""
+    """Rendering touches five places and no other part of what is shipped."""
     before = copy.deepcopy(shipped)
     same = render(
         shipped,
         limiter=["127.0.0.1:8081"],
         api="127.0.0.1:8000",
+        http="127.0.0.1:8080",
         edge="127.0.0.1:10000",
         admin="127.0.0.1:9901",
     )

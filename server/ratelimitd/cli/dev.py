@@ -184,7 +184,11 @@ async def _envoy(places: dict[str, str], edge: str) -> AsyncIterator[Envoy]:
     from ratelimitd.devkit.samples import samples_dir
 
     config = render(
-        load(samples_dir() / "envoy.yaml"), limiter=[places["grpc"]], api=places["api"], edge=edge
+        load(samples_dir() / "envoy.yaml"),
+        limiter=[places["grpc"]],
+        http=places["http"],
+        api=places["api"],
+        edge=edge,
     )
     async with contextlib.AsyncExitStack() as stack:
         with _told(f"--edge {edge}: "):

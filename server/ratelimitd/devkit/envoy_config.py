@@ -34,13 +34,15 @@ def render(
     *,
     limiter: Sequence[str],
     api: str,
+    http: str = "",
     edge: str = "127.0.0.1:0",
     admin: str = "127.0.0.1:0",
 ) -> Config:
-    """A copy of `config` that listens at `edge` and `admin` and calls `limiter` and `api`.
+    """A copy of `config` that listens at `edge` and `admin` and calls `limiter`, `http` and `api`.
 
     Addresses are `HOST:PORT`, `[V6]:PORT` or `unix:PATH`, the forms that `ratelimitd serve` prints.
     The limiter has one for each of its processes. Port 0 lets the kernel choose, without a race.
+    Without `http`, the limiter's HTTP listener, what it would answer is 503.
     """
     moved: Config = copy.deepcopy(dict(config))
     moved["admin"]["address"] = address(admin)
@@ -48,6 +50,7 @@ def render(
     _named(resources["listeners"], "edge")["address"] = address(edge)
     _set_endpoints(_named(resources["clusters"], "limiter"), limiter)
     _set_endpoints(_named(resources["clusters"], "agent_api"), [api])
+    _set_endpoints(_named(resources["clusters"], "limiter_http"), [http] if http else [])
     return moved
 
 

@@ -72,6 +72,6 @@ async def deploy(
             program=program,
             flags=flags,
         ) as limiter,
-        run_edge(limiter.address, config=config or patient_config()) as edge,
+        run_edge(limiter.address, http=limiter.http, config=config or patient_config()) as edge,
     ):
         yield Deployment(limiter=limiter, edge=edge)

@@ -57,11 +57,18 @@ def manager_of(config: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def run_edge(
-    *limiters: str, config: dict[str, Any] | None = None, edge: str = "127.0.0.1:0"
+    *limiters: str,
+    http: str = "",
+    config: dict[str, Any] | None = None,
+    edge: str = "127.0.0.1:0",
 ) -> AsyncIterator[Edge]:
-    """Envoy with the shipped configuration (or `config`) that asks `limiters`."""
+    """Envoy with the shipped configuration (or `config`) that asks `limiters`.
+
+    `http` is where one of them answers customers; "": nowhere.
+    """
     arrivals = Arrivals()
     async with serve_stub_api(arrivals=arrivals) as api:
-        rendered = render(config or shipped_config(), limiter=limiters, api=api, edge=edge)
+        places = {"http": http, "api": api, "edge": edge}
+        rendered = render(config or shipped_config(), limiter=limiters, **places)
         async with run_envoy(rendered, concurrency=1) as envoy:
             yield Edge(envoy=envoy, arrivals=arrivals)
