@@ -20,6 +20,7 @@ TOKEN = "RATELIMITD_ADMIN_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT = 30.0
 HASH = "hash:"
 """What a key's hash begins with, where a command takes a key."""
+HINT = "This asks its --admin listener, not the one for calls"
 _REFUSALS = {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
 """The statuses of what the key's state does not allow; by name, for gRPC is imported late."""
 
@@ -52,7 +53,7 @@ class Admin:
                 raise SettingsError(msg) from error
             if code.name in _REFUSALS:
                 raise AccountError(told) from error
-            raise failure(self._target, error) from error
+            raise failure(self._target, error, HINT) from error
 
     def pages(self, tier: str) -> Iterator[Any]:
         """Yield all records, a page at a time."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TIMEOUT = 5.0
 """Seconds. A decision takes a millisecond; who waits longer is not answered."""
 
+TLS_HINT = "With --tls-cert it answers to --tls-ca only"
+
 OPTIONS: tuple[tuple[str, Any], ...] = (
     # The limiter is where it was said to be: a proxy of the environment would not find it.
     ("grpc.enable_http_proxy", 0),
@@ -67,8 +69,8 @@ def grpc_target(target: Address) -> str:
     return f"unix:{target.path}" if target.path else str(target)
 
 
-def failure(target: Address, error: grpc.RpcError) -> RateLimitdError:
-    """Return what a failed call means for whoever made it."""
+def failure(target: Address, error: grpc.RpcError, hint: str = TLS_HINT) -> RateLimitdError:
+    """Return what a failed call means for whoever made it. `hint`: why nobody may answer there."""
     import grpc
 
     code, details = error.code(), error.details() or ""
@@ -80,8 +82,7 @@ def failure(target: Address, error: grpc.RpcError) -> RateLimitdError:
         return UnreachableError(f"{target} did not answer within {TIMEOUT:g} s")
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnreachableError(
-            f"nobody answers at {target} ({details}); is `ratelimitd serve` running there? "
-            "With --tls-cert it answers to --tls-ca only"
+            f"nobody answers at {target} ({details}); is `ratelimitd serve` running there? {hint}"
         )
     return UnreachableError(f"{target} failed with {code.name}: {details}")
 

@@ -96,6 +96,18 @@ BillingDay = Annotated[
     int | None, Parameter(help="Day of the month on which its calendar windows begin.")
 ]
 Expires = Annotated[str | None, Parameter(help="When it ends, as `2026-12-31`; UTC.")]
+Boost = Annotated[
+    list[str] | None,
+    Parameter(
+        negative="--no-boost",
+        help="More than usual until `--until`: a factor for all limits, as `2x`, or METER=RATE in "
+        "the place of the meter's limits; repeat it for several. Replaces the boost before.",
+    ),
+]
+Until = Annotated[str | None, Parameter(help="When the boost ends, as `2026-12-31`; UTC.")]
+Disabled = Annotated[
+    bool | None, Parameter(negative="--enabled", help="Refuse it until it is enabled again.")
+]
 Note = Annotated[str | None, Parameter(help="For people; no rule sees it.")]
 OwnLimits = Annotated[
     list[str] | None,

@@ -5,14 +5,14 @@ What was typed is never shown again: it may be an API key. Answers have its hash
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
-from ratelimitd.cli import flags, terminal, values
+from ratelimitd.cli import _records, flags, terminal
+from ratelimitd.cli._records import Given
 from ratelimitd.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ def add(
     billing_day: flags.BillingDay = None,
     expires: flags.Expires = None,
     note: flags.Note = None,
+    boost: flags.Boost = None,
+    until: flags.Until = None,
+    disabled: flags.Disabled = None,
     admin: flags.AdminTarget = flags.LOCAL_ADMIN,
     as_json: flags.Json = False,
 ) -> int:
@@ -50,7 +53,8 @@ def add(
     from ratelimitd.rpc.admin_client import pb
 
     record = pb.KeyRecord(tier=tier)
-    _fill(record, limit, attr, {"billing_day": billing_day, "expires": expires, "note": note})
+    given = Given(limit, attr, billing_day, expires, note, disabled, boost, until)
+    given.put(record)
     request = pb.AddKeyRequest(key=_admin.key(key), record=record)
     return _written(_admin.Admin(admin).call("AddKey", request), as_json=as_json)
 
@@ -65,6 +69,9 @@ def change(
     billing_day: flags.BillingDay = None,
     expires: flags.Expires = None,
     note: flags.Note = None,
+    boost: flags.Boost = None,
+    until: flags.Until = None,
+    disabled: flags.Disabled = None,
     admin: flags.AdminTarget = flags.LOCAL_ADMIN,
     as_json: flags.Json = False,
 ) -> int:
@@ -75,7 +82,8 @@ def change(
     which, server = _admin.key(key), _admin.Admin(admin)
     record = server.call("GetKey", pb.GetKeyRequest(key=which)).record
     record.tier = tier or record.tier
-    _fill(record, limit, attr, {"billing_day": billing_day, "expires": expires, "note": note})
+    given = Given(limit, attr, billing_day, expires, note, disabled, boost, until)
+    given.put(record)
     request = pb.SetKeyRequest(key=which, record=record)
     return _written(server.call("SetKey", request), as_json=as_json)
 
@@ -152,44 +160,6 @@ def _read(file: Path) -> list[dict[str, Any]]:
         raise SettingsError(msg) from error
 
 
-def _fill(
-    record: Any,  # noqa: ANN401 - a message of `rpc.admin_client`
-    limits: list[str] | None,
-    attributes: list[str] | None,
-    plain: dict[str, Any],
-) -> None:
-    """Put flags into a record. Raises `SettingsError` with every fault."""
-    faults = values.Faults()
-    if limits:
-        record.ClearField("limits")
-    for text in limits or ():
-        meter, equals, rate = text.partition("=")
-        if not equals:
-            faults.add(f"--limit {text}: write METER=RATE, as requests=20_000/hour")
-        record.limits.add(meter=meter, rate=rate)
-    for text in attributes or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            faults.add(f"--attr {text}: write NAME=VALUE, as org=acme")
-        record.attributes[name] = value
-    record.billing_day = plain["billing_day"] or record.billing_day
-    record.note = record.note if plain["note"] is None else plain["note"]
-    if plain["expires"]:
-        at = faults.of("--expires", _instant, plain["expires"])
-        if at is not None:
-            record.expires.FromDatetime(at)
-    faults.settle()
-
-
-def _instant(text: str) -> dt.datetime:
-    try:
-        at = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"{text!r} is no date; write 2026-12-31 or 2026-12-31T18:00:00Z"
-        raise SettingsError(msg) from error
-    return at.replace(tzinfo=at.tzinfo or dt.UTC)
-
-
 def _written(answer: Any, *, as_json: bool) -> int:  # noqa: ANN401 - either answer
     _print([answer.record], as_json=as_json)
     if not answer.lasting:
@@ -206,7 +176,4 @@ def _print(records: Iterable[Any], *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(as_dict(record)))
             continue
-        state = [name for name in ("revoked", "disabled", "from_policy") if getattr(record, name)]
-        own = [f"{limit.meter}={limit.rate}" for limit in record.limits]
-        words = [record.subject, record.tier, *own, *state, record.note]
-        print("  ".join(terminal.printable(word) for word in words if word))
+        print(_records.line(record))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import Ran
 
 SERVE = ("serve", "--policy", "{policy}")
+ADMIN = ("--admin", "unix:{folder}/none")
 DECIDE = ("decide", "--target", "unix:{folder}/none")
 BENCH = ("bench", "--target", "unix:{folder}/none")
 
@@ -81,6 +82,8 @@ MISTAKES = (
     (("decide", "--target", "localhost:0", "a=b"), 2, "names no port"),
     ((*DECIDE, "a=b"), 69, "nobody answers at unix:{folder}/none"),
     ((*DECIDE, "a=b", "--json"), 69, "is `ratelimitd serve` running there?"),
+    (("leases", "k", *ADMIN), 69, "This asks its --admin listener"),
+    (("keys", "add", "k", "--tier", "pro", "--boost", "2x"), 2, "--boost needs its end"),
     (("bench", "--target", "198.51.100.1:8081", "a=b"), 2, "say --allow-remote"),
     ((*BENCH,), 2, "give at least one KEY=VALUE"),
     ((*BENCH, "a=b", "--domain", "\udcff"), 2, "--domain: not UTF-8"),
