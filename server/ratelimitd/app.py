@@ -12,17 +12,20 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
+from ratelimitd import listeners
 from ratelimitd.accounts.administration import Administration
 from ratelimitd.accounts.customers import Customers
 from ratelimitd.accounts.known import KnownKeys
-from ratelimitd.accounts.opening import open_records
+from ratelimitd.accounts.notifier import Notifier
+from ratelimitd.accounts.opening import open_outbox, open_records
 from ratelimitd.accounts.reads import ReadLimit
+from ratelimitd.accounts.sealing import Sealer
 from ratelimitd.background import unobtrusive
 from ratelimitd.calls import UNKNOWN_DOMAIN, UNKNOWN_METER
 from ratelimitd.clock import SystemClock
 from ratelimitd.errors import SettingsError
 from ratelimitd.failure import Failure
-from ratelimitd.http import metrics, probes
+from ratelimitd.http import metrics, probes, webhooks
 from ratelimitd.ids import Ids
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.limiter import Limiter
@@ -32,14 +35,9 @@ from ratelimitd.reservations.keeper import Reservations
 from ratelimitd.rpc import admin_service, health, limiter_service, ratelimit, reflection
 from ratelimitd.stores.opening import open_counters
 from ratelimitd.telemetry import LoopLag, Reading, Telemetry
-from ratelimitd.transports.admin import AdminApplication
 from ratelimitd.transports.grpc_asgi import GrpcApplication
-from ratelimitd.transports.grpcio import Grpcio
-from ratelimitd.transports.h2corn import UNBOUNDED, H2corn, grpc_config, http_config
 from ratelimitd.transports.handlers import Handlers
 from ratelimitd.transports.ports import GRACE
-from ratelimitd.transports.pyvoy import Pyvoy
-from ratelimitd.transports.sockets import refuse_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,7 +46,8 @@ if TYPE_CHECKING:
     from ratelimitd.http.metrics import Readings
     from ratelimitd.model import Question
     from ratelimitd.policy.load import Loaded
-    from ratelimitd.settings import Address, Settings
+    from ratelimitd.settings import Settings
+    from ratelimitd.stores.ports import Observe
     from ratelimitd.transports.ports import Transport
     from ratelimitd.transports.pyvoy import Host
 
@@ -77,7 +76,8 @@ class Service:
         if settings.transport == "pyvoy" and envoy is None:
             raise SettingsError(NOT_INSIDE)
         self._settings, self._envoy = settings, envoy
-        self.hasher = Hasher(*(settings.secrets or (DEVELOPMENT_SECRET,)))
+        self._secrets = settings.secrets or (DEVELOPMENT_SECRET,)
+        self.hasher = Hasher(*self._secrets)
         self.policy: Loaded = load(settings.policy, self.hasher)
         self.telemetry = Telemetry()
         self._lag = LoopLag()
@@ -97,6 +97,7 @@ class Service:
         )
         counted = (self._counters, self._counters.clock, self.hasher)
         self.reservations = Reservations(*counted, new_id=_new_id, counts=self.telemetry.counts)
+        self.notifier = self._notifier()
         self.handlers = self._registered()
         self.workers: Callable[[], Awaitable[Readings]] | None = None
         """Tells the counts of all workers, where this is the first of several."""
@@ -110,6 +111,25 @@ class Service:
         records = open_records(self._settings.registry_place)
         patience = self._settings.store_timeout
         return KnownKeys(records, self._counters.clock, patience=patience)
+
+    def _notifier(self) -> Notifier:
+        """Return what makes alerts of decisions, and delivers them."""
+        allowed = self._settings.allow_private_webhooks
+        return Notifier(
+            open_outbox(self._settings.registry_place),
+            webhooks.Poster(allow_private=allowed),
+            Sealer(self._secrets),
+            self.limiter,
+            self.keys,
+            self._counters.clock,
+            counts=self.telemetry.counts,
+            on_watching=self._observed,
+            allow_private=allowed,
+        )
+
+    def _observed(self, observe: Observe | None) -> None:
+        """Let results of decisions and settlements be told to somebody, or to nobody."""
+        self.limiter.observe = self.reservations.observe = observe
 
     def _registered(self) -> Handlers:
         """Return the methods of all services."""
@@ -138,6 +158,7 @@ class Service:
         """Open the store and say SERVING. For ASGI servers that bring their own listeners."""
         await self._counters.start()
         await self.keys.start()
+        await self.notifier.start()
         self._lag.start()
         self.health.serve(ready=True)
         self._ready = True
@@ -156,7 +177,7 @@ class Service:
     async def _start(self) -> None:
         settings = self._settings
         wanted: dict[str, Callable[[], Transport]] = {
-            "grpc": lambda: self._grpc(settings.listen),
+            "grpc": lambda: listeners.grpc(self.handlers, settings, self._envoy),
             "http": self._customers,
             "admin": self._administration,
         }
@@ -181,9 +202,7 @@ class Service:
         served = door.Door(
             probes.application(lambda: self._ready), api.application(customers, reads), reads
         )
-        address = self._settings.http
-        refuse_in_use((address,))
-        return H2corn(served, http_config(str(address), largest_body=UNBOUNDED))
+        return listeners.customers(served, self._settings.http)
 
     def _administration(self) -> Transport:
         """Return the listener for administrators and scrapers."""
@@ -191,22 +210,7 @@ class Service:
         handlers = Handlers()
         admin_service.register(handlers, admin_service.AdminServicer(admin))
         http = metrics.application(self.reading, self.workers)
-        rpc, settings = GrpcApplication(handlers.paths()), self._settings
-        application = AdminApplication(rpc, http, settings.admin_tokens)
-        refuse_in_use((settings.admin,))
-        config = http_config(str(settings.admin), handlers.services)
-        return H2corn(application, config, rpc.lose_patience)
-
-    def _grpc(self, addresses: tuple[Address, ...]) -> Transport:
-        application = self.application()
-        if self._envoy is not None:  # which listens already: its path was looked at before
-            return Pyvoy(self._envoy, application)
-        refuse_in_use(addresses)
-        binds = tuple(map(str, addresses))
-        if self._settings.transport == "grpcio":
-            return Grpcio(self.handlers, binds, self._settings.tls)
-        config = grpc_config(binds, self.handlers.services, self._settings.tls)
-        return H2corn(application, config, application.lose_patience)
+        return listeners.administration(handlers, http, self._settings)
 
     def application(self) -> GrpcApplication:
         """Return the gRPC services as an ASGI application."""
@@ -251,6 +255,7 @@ class Service:
         self._lag.stop()
         await self.reservations.close()
         await self._failure.close()
+        await self.notifier.close(grace)
         await self._counters.close()
         await self.keys.close()
         if failure is not None:
@@ -269,6 +274,7 @@ class Service:
             **self._counters.figures(),
             **self._failure.figures(),
             **self.keys.figures(),
+            **self.notifier.figures(),
         }
         return Reading(self.telemetry.counts, figures)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ratelimitd.model import Op, Question
     from ratelimitd.policy.registry import Registry
     from ratelimitd.policy.spec import Policy
-    from ratelimitd.stores.ports import Counters, Taken
+    from ratelimitd.stores.ports import Counters, Observe, Taken
 
 MOST_DESCRIPTORS = 64
 """Descriptors in one call; more are refused with RESOURCE_EXHAUSTED."""
@@ -91,6 +91,8 @@ class Limiter:
         self._on_event = on_event
         self._new_id = new_id
         self._failure = failure
+        self.observe: Observe | None = None
+        """Is told how the limits of each call stand that the store has answered."""
         self.use(self.matchers_of(policies))
 
     def matchers_of(self, policies: Iterable[Policy]) -> dict[str, Matcher]:
@@ -132,6 +134,8 @@ class Limiter:
             if self._failure is not None:
                 self._failure.abandon(ops, request_id)
             raise
+        if self.observe is not None:
+            self.observe(ops, taken)
         if question.plan is call:  # the policy may have changed meanwhile
             question.last = taken
         return settle(call, taken, lease)

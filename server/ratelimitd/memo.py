@@ -33,6 +33,11 @@ class Memo(Generic[K, V]):
             self.put(key, value)
         return value
 
+    def drop(self, key: K) -> None:
+        """Forget one value, if it is there."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
     def forget(self) -> None:
         """Forget everything, value by value, so that other threads come in between."""
         for values in (self._young, self._old):

@@ -114,6 +114,8 @@ class Settings:
     """For hashing API keys: the first writes, all read. Empty: the published development secret."""
     admin_tokens: tuple[bytes, ...] = field(default=(), repr=False)
     """Any of which the admin listener demands. Empty: it trusts whoever is on this machine."""
+    allow_private_webhooks: bool = False
+    """Whether alerts may go to addresses of our own, and over plain http."""
     drain: float = 1.0
     """Seconds between saying NOT_SERVING and closing connections, for load balancers to notice."""
     workers: int = 1

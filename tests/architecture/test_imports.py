@@ -18,6 +18,7 @@ LEVELS = (
     ("calls",),
     ("limiter", "failure", "render", "reservations", "accounts", "settings"),
     ("transports", "rpc", "http"),
+    ("listeners",),
     ("app",),
     ("asgi",),
     ("devkit", "testing"),

@@ -10,7 +10,7 @@ from ratelimitd.cli.reference import reference
 from tests.architecture.source import ROOT
 
 # Flags of issues to come, or of an earlier draft of the design.
-ABSENT = ("--allow-private-webhooks", "ratelimitd top")
+ABSENT = ("ratelimitd top",)
 
 
 def serve_variables() -> set[str]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
 from ratelimitd.accounts.addresses import Destination
 from ratelimitd.accounts.alerts import Alert, AlertType
-from ratelimitd.accounts.delivery import Courier, PostError, Route
+from ratelimitd.accounts.delivery import COUNTED, Courier, PostError, Route
 from ratelimitd.accounts.outbox import Message
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.clock import SystemClock
@@ -99,10 +100,12 @@ async def test_each_message_is_delivered_once() -> None:
         await outbox.add(message, clock() + 3_600_000_000)
     async with receiver(b"HTTP/1.1 204 X\r\n\r\n", heads) as port:
         route = Route(Destination(False, "127.0.0.1", port, "/"), SECRET)
-        courier = Courier(outbox, Poster(allow_private=True), lambda _: route, clock)
+        counts = Counter[tuple[str, str]]()
+        poster = Poster(allow_private=True)
+        courier = Courier(outbox, poster, lambda _: route, clock, counts=counts)
         courier.start()
         await wait_until(
-            lambda: courier.counts["delivered"] == MANY, description="all of them", within=60
+            lambda: counts[COUNTED, "delivered"] == MANY, description="all of them", within=60
         )
         await courier.close()
     ids = [line for head in heads for line in head.split("\r\n") if line.startswith("webhook-id")]

@@ -15,6 +15,7 @@ from ratelimitd.keys import Hasher
 from ratelimitd.limiter import Limiter
 from ratelimitd.model import Descriptor, Limit, Override, Question
 from ratelimitd.policy.matcher import Matcher
+from ratelimitd.policy.registry import Registry
 from ratelimitd.policy.spec import Policy, Record, SubjectRule, Tier
 from ratelimitd.stores.memory.counters import MemoryCounters
 from tests.support.ops import (
@@ -137,3 +138,12 @@ class Service:
         for _ in range(count - 1):
             ask()
         return ask()
+
+
+class Present:
+    """The policies of a test, as a limiter has them."""
+
+    def __init__(self, *policies: Policy, known: Registry) -> None:
+        self.matchers = {
+            policy.domain: Matcher(policy, HASHER, registry=known) for policy in policies
+        }

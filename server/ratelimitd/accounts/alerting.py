@@ -19,7 +19,6 @@ from ratelimitd.accounts.alerts import (
     MOST_ALERTS,
     Alert,
     AlertType,
-    Reported,
     chosen,
     own_limit,
 )
@@ -93,12 +92,6 @@ class Told(NamedTuple):
     """Empty where nobody can know it any more."""
     delivery: Delivery | None
     """None: nothing was sent yet."""
-
-
-def reported(policies: lookup.Policies, domain: str) -> Reported:
-    """Return what headers of a domain report."""
-    matcher = policies.matchers[domain]
-    return Reported(matcher.policy.report, matcher.report_meter)
 
 
 class Alerting:
@@ -218,7 +211,7 @@ class Alerting:
         self, kind: AlertType, name: str, callers: Mapping[str, Caller]
     ) -> Iterator[tuple[str, str]]:
         if any(
-            chosen(kind, name, caller.limits, reported(self._policies, domain))
+            chosen(kind, name, caller.limits, lookup.reported(self._policies.matchers[domain]))
             for domain, caller in callers.items()
         ):
             return

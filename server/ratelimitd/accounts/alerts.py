@@ -20,7 +20,7 @@ from ratelimitd.model import Algorithm, Limit, MeterKind, Standing, Subject
 from ratelimitd.windows import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 MOST_ALERTS: Final = 20
 """Alerts of one key."""
@@ -84,8 +84,8 @@ class Event(NamedTuple):
     alert: Alert
     body: str
     """What is posted, JSON."""
-    over: int
-    """Until when the id must not be used again, microseconds."""
+    ends: int
+    """When the window is over whose threshold this is, microseconds."""
 
 
 def own_limit(limit: Limit) -> bool:
@@ -110,35 +110,31 @@ def chosen(
     return max(mine, key=lambda each: each.window.longest_us if each.window else 0, default=None)
 
 
-def due(
-    alerts: Iterable[Alert], standings: Sequence[Standing], now: int, reported: Reported
-) -> list[Event]:
-    """Return the events that are due by how a subject's own limits stand at `now`."""
-    limits = [standing.limit for standing in standings]
-    found = []
-    for alert in alerts:
-        limit = chosen(alert.type, alert.limit, limits, reported)
-        if limit is None:
-            continue
-        standing = max((each for each in standings if each.limit is limit), key=lambda s: s.after)
-        if standing.after * 100 >= alert.threshold * limit.capacity and standing.after:
-            found.append(_event(alert, standing, now))
-    return found
+def is_reached(alert: Alert, limit: Limit, used: int) -> bool:
+    """Say whether so much of a limit is an alert's threshold or over it."""
+    return used > 0 and used * 100 >= alert.threshold * limit.capacity
 
 
-def _event(alert: Alert, standing: Standing, now: int) -> Event:
-    limit = standing.limit
+def due(alert: Alert, limit: Limit, family: str, standing: Standing, now: int) -> Event | None:
+    """Return the event that is due by how the alert's limit stands at `now`; None below it.
+
+    `family` is that of the limit's counter: one limit has one, however it is named.
+    """
+    used = standing.after
+    if not is_reached(alert, limit, used):
+        return None
     start, end = now - now % HOUR, now - now % HOUR + HOUR
-    if limit.window is not None and limit.algorithm is not Algorithm.TOKEN_BUCKET:
-        start, end = limit.window.span(now)
-    named = f"{alert.id}|{limit.name}|{start}".encode()
+    window = limit.window
+    if window is not None and limit.algorithm is not Algorithm.TOKEN_BUCKET:
+        start, end = window.span(now)
+    named = f"{alert.id}|{family}|{start}".encode()
     data = {
         "meter": limit.meter.name,
-        "window": limit.window.name if limit.window else None,
+        "window": window and (window.unit.value if window.unit else window.name),
         "threshold": alert.threshold,
-        "used": standing.after,
+        "used": used,
         "limit": limit.capacity,
-        "remaining": standing.remaining,
+        "remaining": max(0, limit.capacity - used),
         "reset_at": timestamp(standing.reset_at),
     }
     body = json.dumps({"type": EVENT, "timestamp": timestamp(now), "data": data})

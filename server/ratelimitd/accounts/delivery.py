@@ -12,11 +12,11 @@ import base64
 import contextlib
 import hmac
 import json
-import logging
 import random
-from collections import Counter
+from collections import Counter as Tally
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from ratelimitd.accounts.addresses import read_url
 from ratelimitd.errors import StoreError
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from ratelimitd.accounts.addresses import Destination
     from ratelimitd.accounts.alerts import Alert
     from ratelimitd.accounts.outbox import Message, Outbox
+    from ratelimitd.accounts.sealing import Sealer
     from ratelimitd.clock import Clock
-
-_LOG = logging.getLogger("ratelimitd.alerts")
 
 PREFIX: Final = "whsec_"
 """Begins every signing secret; base64 follows."""
@@ -35,7 +34,9 @@ AT_ONCE: Final = 64
 """Posts under way."""
 EACH: Final = 8
 """Posts under way to one host; what is over waits for a moment, as no attempt."""
-CLAIMED: Final = 30_000_000
+EACH_KEY: Final = 4
+"""Posts under way of one key, whatever the hosts: names are free."""
+CLAIMED: Final = 20_000_000
 """Microseconds after which a claimed message is due again: its claimer must have died."""
 FIRST, LONGEST = 2_000_000, 3_600_000_000
 """Microseconds between attempts: doubled each time up to the longest, half of it by chance."""
@@ -43,8 +44,11 @@ GIVE_UP: Final = 12 * 3_600_000_000
 """Microseconds after which a message is no longer tried."""
 GONE: Final = 410
 """The status by which a receiver asks for nothing more."""
+COUNTED: Final = "alert_messages"
+"""The metric: messages by what became of an attempt: delivered, failed, given_up, dropped."""
 _PAUSE = 0.25
-_CROWDED = 500_000
+_GAP = 5_000  # microseconds between the turns of messages that wait for a crowded host
+_LONGEST_QUEUE = 10_000_000
 _TAKEN = range(200, 300)
 
 
@@ -87,6 +91,15 @@ def pause(attempts: int, chance: float) -> int:
     return whole // 2 + int(whole // 2 * chance)
 
 
+def route_of(alert: Alert, sealer: Sealer, *, allow_private: bool) -> Route | None:
+    """Return where an alert's events go; None where its secret is gone, or it may not go there."""
+    hook = sealer.open(alert.id, alert.subject, alert.sealed)
+    try:
+        return hook and Route(read_url(hook.url, allow_private=allow_private), hook.secret)
+    except ValueError:
+        return None
+
+
 class Courier:
     """Delivers an outbox. Several may share one."""
 
@@ -96,80 +109,96 @@ class Courier:
         post: Post,
         opened: Callable[[Alert], Route | None],
         clock: Clock,
+        *,
+        counts: Tally[tuple[str, str]],
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Deliver what is in `outbox`; `opened` tells where to, or None where nobody can know."""
+        """Deliver what is in `outbox`; `opened` tells where to, or None where nobody can know.
+
+        `counts` is `Telemetry.counts`.
+        """
         self._outbox = outbox
         self._post = post
         self._opened = opened
         self._clock = clock
+        self._counts = counts
         self._chance = chance
-        self._busy: Counter[str] = Counter()
+        self._busy: Tally[str | bytes] = Tally()
+        """Posts under way, by host and by subject."""
+        self._slots: dict[str, int] = {}
+        """When the last of a crowded host's messages is due that were put off."""
         self._posts: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
-        self.counts: Counter[str] = Counter()
-        """Messages by what became of them: delivered, failed, given_up, dropped."""
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="ratelimitd-courier")
 
-    async def close(self) -> None:
-        """Post no more; what is under way is posted again by the next courier."""
-        tasks = [*self._posts, *([self._task] if self._task else [])]
-        self._task = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def close(self, grace: float = 0) -> None:
+        """Begin no more posts; those under way have `grace` seconds, then they are due again."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait((task,))
+        if self._posts and grace > 0:
+            await asyncio.wait(self._posts, timeout=grace)
+        for post in self._posts:
+            post.cancel()
+        await asyncio.gather(*self._posts, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             free = AT_ONCE - len(self._posts)
-            claimed: list[Message] = []
-            if free:
-                now = self._clock()
-                with contextlib.suppress(StoreError):
-                    claimed = await self._outbox.claim(now, now + CLAIMED, free)
+            claimed = await self._claimed(free) if free else []
             for message in claimed:
-                task = asyncio.create_task(self._deliver(message))
-                self._posts.add(task)
-                task.add_done_callback(self._posts.discard)
-            if len(claimed) < free or not free:
-                waits = [asyncio.ensure_future(asyncio.sleep(_PAUSE)), *self._posts]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                waits[0].cancel()
+                post = asyncio.create_task(self._deliver(message))
+                self._posts.add(post)
+                post.add_done_callback(self._posts.discard)
+            if len(claimed) < free:
+                await asyncio.sleep(_PAUSE)
+            elif self._posts:
+                await asyncio.wait(self._posts, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _claimed(self, most: int) -> list[Message]:
+        now = self._clock()
+        try:
+            return await self._outbox.claim(now, now + CLAIMED, most)
+        except StoreError:  # whoever reads the feed tells of it
+            return []
 
     async def _deliver(self, message: Message) -> None:
         """Post a message once, and say in the outbox what came of it."""
-        try:
+        with contextlib.suppress(StoreError):  # it is due again when its claim ends
             alerts = await self._outbox.alerts(message.subject)
             alert = next((each for each in alerts if each.id == message.alert), None)
             route = None if alert is None else self._opened(alert)
-            if route is None:  # removed meanwhile, or sealed with a secret that is gone
-                self.counts["dropped"] += 1
+            if route is None:  # removed meanwhile; sealed with a secret that is gone; not allowed
+                self._count("dropped")
                 await self._outbox.acknowledge(message, "")
-            elif self._busy[route.to.host] >= EACH:
-                due = self._clock() + _CROWDED + int(self._chance() * _CROWDED)
-                await self._outbox.put_off(message, due, "")
+            elif self._busy[route.to.host] >= EACH or self._busy[message.subject] >= EACH_KEY:
+                await self._outbox.put_off(message, self._slot(route.to.host), "")
             else:
                 await self._try(message, route)
-        except StoreError as error:  # it is due again when its claim ends
-            _LOG.warning("the outbox does not answer", extra={"why": str(error)})
+
+    def _slot(self, host: str) -> int:
+        """Return when there may be room for one more message to a crowded host."""
+        now = self._clock()
+        due = min(max(now, self._slots.get(host, 0)) + _GAP, now + _LONGEST_QUEUE)
+        self._slots[host] = due
+        return due
 
     async def _try(self, message: Message, route: Route) -> None:
         body, now, host = message.body.encode(), self._clock(), route.to.host
-        self._busy[host] += 1
-        status = 0
-        why = ""
+        self._busy.update((host, message.subject))
+        status, why = 0, ""
         try:
             headers = signed(message.id, now, body, route.secret)
             status = await self._post(route.to, headers, body)
         except PostError as error:
             why = str(error)
         finally:
-            self._busy[host] -= 1
-            if not self._busy[host]:
-                del self._busy[host]
+            self._over(host, message.subject)
         tried = message._replace(attempts=message.attempts + 1)
         if status in _TAKEN:
             outcome = "delivered"
@@ -177,7 +206,7 @@ class Courier:
             outcome = "given_up"
         else:
             outcome = "failed"
-        self.counts[outcome] += 1
+        self._count(outcome)
         said = {"state": outcome, "at": now, "attempts": tried.attempts, "status": status or None}
         state = json.dumps(said | ({"error": why} if why else {}))
         if outcome == "failed":
@@ -185,3 +214,15 @@ class Courier:
             await self._outbox.put_off(tried, due, state)
         else:
             await self._outbox.acknowledge(tried, state)
+
+    def _over(self, host: str, subject: bytes) -> None:
+        """Let the next one post to this host, and of this key."""
+        self._busy.subtract((host, subject))
+        for each in (host, subject):
+            if not self._busy[each]:
+                del self._busy[each]
+        if host not in self._busy:
+            self._slots.pop(host, None)
+
+    def _count(self, outcome: str) -> None:
+        self._counts[COUNTED, outcome] += 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ratelimitd.accounts.record import dumps, loads
 from ratelimitd.accounts.records import CONFLICT, MOST_CHANGES, Changes, Mark, Page
-from ratelimitd.accounts.sqlite_thread import SqliteThread
+from ratelimitd.accounts.sqlite_thread import SqliteThread, migrate
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -45,7 +45,7 @@ class FileRecords:
 
     async def start(self) -> None:
         """See `Records.start`."""
-        await self._db.start(_migrate)
+        await self._db.start(partial(migrate, owner=APPLICATION_ID, migrations=MIGRATIONS))
         self._origin = b"file:%d" % self._path.stat().st_ino
 
     async def close(self) -> None:
@@ -113,29 +113,3 @@ class FileRecords:
         if not rows:
             return Changes(mark, ())
         return Changes(Mark(rows[-1][1], self._origin), [Subject(row[0]) for row in rows])
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file to the present format. Raises `ValueError` for one that is not ours."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = _format(connection)
-        for script in MIGRATIONS[version:]:
-            for statement in filter(str.strip, script.split(";")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
-def _format(connection: sqlite3.Connection) -> int:
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if (owner != APPLICATION_ID and tables) or version > len(MIGRATIONS):
-        msg = "it was made by a newer release" if owner == APPLICATION_ID else "it is not ours"
-        raise ValueError(msg)
-    return int(version)

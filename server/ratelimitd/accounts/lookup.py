@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ratelimitd.accounts.alerts import Reported
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,3 +35,8 @@ async def callers(
     while any(caller.cold for caller in present(policies, subjects).values()):
         await registry.fetch(subjects)
     return present(policies, subjects)
+
+
+def reported(matcher: Matcher) -> Reported:
+    """Return what headers of a domain report."""
+    return Reported(matcher.policy.report, matcher.report_meter)

@@ -37,7 +37,7 @@ PREFIX: Final = "rla1:{alerts}:"
 _FEED, _NUMBER, _MESSAGES, _DUE, _STATES = (
     PREFIX + name for name in ("feed", "number", "messages", "due", "states")
 )
-_PAGE = "1000"
+_PAGE = "1001"  # one of which is the mark itself
 _LEAST_MS = 1_000
 _OUTCOMES = {1: Added.ADDED, 0: Added.KNOWN, -1: Added.FULL}
 _SCRIPTS = {
@@ -84,7 +84,12 @@ class RedisOutbox:
     async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
         """See `Outbox.changes`."""
         limit = ("WITHSCORES", "LIMIT", "0", _PAGE)
-        told = await self._slot.ask("ZRANGEBYSCORE", _FEED, f"({since}", "+inf", *limit)
+        told = await self._slot.ask("ZRANGEBYSCORE", _FEED, str(since), "+inf", *limit)
+        if since and not told:  # a replica that knew less has taken over, or all is gone
+            told = await self._slot.ask("ZRANGEBYSCORE", _FEED, "1", "+inf", *limit)
+            return (int(told[-1]) if told else 0), [Subject(each) for each in told[::2]]
+        if told and int(told[1]) == since:
+            told = told[2:]
         return (int(told[-1]) if told else since), [Subject(each) for each in told[::2]]
 
     async def add(self, message: Message, over: int) -> Added:

@@ -1,11 +1,9 @@
-"""The outbox in SQLite: in a file of its own, or in memory.
-
-One process has the file: what a killed one had claimed is due again when the next opens it.
-"""
+"""The outbox in SQLite: in a file of its own, which several processes may use, or in memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from ratelimitd.accounts.outbox import (
     MOST_WAITING,
@@ -16,7 +14,7 @@ from ratelimitd.accounts.outbox import (
     read_alert,
     read_message,
 )
-from ratelimitd.accounts.sqlite_thread import MEMORY, SqliteThread
+from ratelimitd.accounts.sqlite_thread import MEMORY, SqliteThread, migrate
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
@@ -25,21 +23,22 @@ if TYPE_CHECKING:
 
     from ratelimitd.accounts.alerts import Alert
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alerts (
+APPLICATION_ID: Final = 0x726C616C
+"""Tells our files from others (`rlal`)."""
+MIGRATIONS: Final = (
+    """CREATE TABLE alerts (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, subject BLOB NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS of_subject ON alerts (subject, number);
-CREATE TABLE IF NOT EXISTS changed (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, subject BLOB UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS states (alert TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, over INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS seen_over ON seen (over);
-CREATE TABLE IF NOT EXISTS messages (
+CREATE INDEX of_subject ON alerts (subject, number);
+CREATE TABLE changed (number INTEGER PRIMARY KEY AUTOINCREMENT, subject BLOB UNIQUE NOT NULL);
+CREATE TABLE states (alert TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (id TEXT PRIMARY KEY, over INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX seen_over ON seen (over);
+CREATE TABLE messages (
     id TEXT PRIMARY KEY, due INTEGER NOT NULL, claimed INTEGER NOT NULL, body TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_due ON messages (max(due, claimed));
-UPDATE messages SET claimed = 0;
-"""
+CREATE INDEX by_due ON messages (max(due, claimed));""",
+)
+"""What makes each format of the one before; a file of format n has had the first n."""
 _DUE = "SELECT body FROM messages WHERE max(due, claimed) <= ? ORDER BY max(due, claimed) LIMIT ?"
 _PAGE = 1_000
 
@@ -54,7 +53,7 @@ class SqliteOutbox:
 
     async def start(self) -> None:
         """See `Outbox.start`."""
-        await self._db.start(_prepare)
+        await self._db.start(partial(migrate, owner=APPLICATION_ID, migrations=MIGRATIONS))
 
     async def close(self) -> None:
         """See `Outbox.close`."""
@@ -170,7 +169,3 @@ class SqliteOutbox:
 
     def _row(self, statement: str, *values: object) -> Any:  # noqa: ANN401 - as SQLite has it
         return self._run(statement, *values).fetchone()
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.executescript(_SCHEMA)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ratelimitd.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     T = TypeVar("T")
 
@@ -92,3 +92,32 @@ class SqliteThread:
             connection.close()
             raise
         self._connection = connection
+
+
+def migrate(connection: sqlite3.Connection, owner: int, migrations: Sequence[str]) -> None:
+    """Bring a file to the present format. Raises `ValueError` for one that is not the owner's.
+
+    `owner` is the application id of such files. A file of format n has had the first n scripts.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _format(connection, owner, len(migrations))
+        for script in migrations[version:]:
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {owner}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _format(connection: sqlite3.Connection, owner: int, newest: int) -> int:
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (found != owner and tables) or version > newest:
+        msg = "it was made by a newer release" if found == owner else "it is not ours"
+        raise ValueError(msg)
+    return int(version)

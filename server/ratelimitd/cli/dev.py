@@ -55,6 +55,7 @@ def dev(
         listen=[listen],
         http=http,
         admin=admin,
+        allow_private_webhooks=True,  # whose receiver would be elsewhere?
     )
     return _run(settings, api, edge if with_envoy else "", private=store == PRIVATE)
 

@@ -37,6 +37,13 @@ AdminTokenFile = Annotated[
         "at least 16 bytes; several lines are several tokens."
     ),
 ]
+AllowPrivateWebhooks = Annotated[
+    bool,
+    Parameter(
+        help="Let customers' alerts be sent to private, loopback and link-local addresses, and "
+        "over plain http. Default: only to public addresses, over https."
+    ),
+]
 AllowRemote = Annotated[
     bool, Parameter(help="Load a limiter on another machine, whose owner knows of it.")
 ]

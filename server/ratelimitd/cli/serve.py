@@ -53,6 +53,7 @@ def serve(
     tls_cert: flags.TlsCert = None,
     tls_key: flags.TlsKey = None,
     tls_client_ca: flags.TlsClientCa = None,
+    allow_private_webhooks: flags.AllowPrivateWebhooks = False,
     drain: flags.Drain = "1s",
     log_format: flags.LogFormat = "text",
 ) -> int:
@@ -64,18 +65,13 @@ def serve(
 
     Example: `ratelimitd serve --policy policy.yaml --store file:counts.db`
     """
+    files = {"policy": policy, "secret_file": secret_file, "admin_token_file": admin_token_file}
     tls = {CERT: tls_cert, KEY: tls_key, CLIENT_CA: tls_client_ca}
     kept = {"store": store, "store_timeout": store_timeout, "registry": registry}
     told = {"http": http, "admin": admin, "transport": transport, "drain": drain}
-    chosen: dict[str, Any] = {
-        "policy": str(policy),
-        **kept,
-        "listen": listen or ["127.0.0.1:8081"],
-        **told,
-        **_paths({"secret_file": secret_file, "admin_token_file": admin_token_file}),
-        "tls": _paths(tls),
-        "workers": workers,
-    }
+    plain = {"workers": workers, "allow_private_webhooks": allow_private_webhooks}
+    chosen: dict[str, Any] = {**_paths(files), "tls": _paths(tls), **kept, **told, **plain}
+    chosen["listen"] = listen or ["127.0.0.1:8081"]
     return _run(chosen, log_format)
 
 

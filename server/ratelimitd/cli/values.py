@@ -123,12 +123,11 @@ def settings(
     admin_token_file: str | Path | None = None,
     tls: Mapping[str, str | None] | None = None,
     drain: str = "0",
-    workers: int = 1,
-    worker: int = 0,
+    **plain: Any,  # noqa: ANN401 - a setting's own type
 ) -> Settings:
     """Return the settings that flags ask for. Raises `SettingsError` with every fault.
 
-    `tls` has files by their flags.
+    `tls` has files by their flags; `plain` are the settings that nothing is made of.
     """
     faults = Faults()
     wanted: dict[str, Any] = {
@@ -138,8 +137,7 @@ def settings(
         "drain": faults.of("--drain", duration, drain),
         "store_timeout": faults.of("--store-timeout", duration, store_timeout),
         "registry": registry or "",
-        "workers": workers,
-        "worker": worker,
+        **plain,
     }
     files = {"secrets": secret_file, "admin_tokens": admin_token_file}
     for name, flag in (("secrets", "--secret-file"), ("admin_tokens", "--admin-token-file")):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ratelimitd.decision import Decision
     from ratelimitd.keys import Hasher
     from ratelimitd.model import Op, Standing
-    from ratelimitd.stores.ports import Counters, Taken
+    from ratelimitd.stores.ports import Counters, Observe, Taken
 
 MOST_TIMED = 50_000
 """Reservations that one process gives back by itself; about 1 KiB each."""
@@ -86,6 +86,8 @@ class Reservations:
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
         self._closed = False
+        self.observe: Observe | None = None
+        """Is told how the limits of each settlement stand."""
 
     def __len__(self) -> int:
         """How many wait for their expiry here."""
@@ -142,6 +144,8 @@ class Reservations:
         taken = await self._counters.take(ops, reservation.id, remember)
         self._timed.pop(reservation.id, None)
         self._count("repeated" if taken.repeated else "settled")
+        if self.observe is not None:
+            self.observe(ops, taken)
         return taken, ops
 
     async def give_back_due(self) -> None:

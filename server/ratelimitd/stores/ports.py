@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Counter, Op, Standing
@@ -46,6 +47,9 @@ class Holding(NamedTuple):
     leases: Sequence[HeldLease]
     """Those that end next, in the order of their ends; as many as were asked for."""
 
+
+Observe = Callable[["Sequence[Op]", Taken], None]
+"""Is told the operations of a call that a store has answered, and what came of them."""
 
 ID_LIFETIME = 120_000_000
 """How long a store remembers a request id at least, microseconds from the first try with it."""

@@ -3,13 +3,13 @@
 import base64
 import json
 import logging
+from typing import Any
 
 import pytest
 
 from ratelimitd.accounts.alerting import Delivery, Wish
 from ratelimitd.accounts.alerts import MOST_ALERTS
 from ratelimitd.accounts.outbox import Message
-from ratelimitd.accounts.record import Record
 from ratelimitd.accounts.sealing import Sealer
 from ratelimitd.errors import (
     InvalidFieldsError,
@@ -17,7 +17,7 @@ from ratelimitd.errors import (
     KeyRefusedError,
     TooManyAlertsError,
 )
-from tests.support.alerts import World, world
+from tests.support.alerts import world
 from tests.support.policies import HASHER
 
 PRO = (HASHER.key("demo-pro"),)
@@ -26,16 +26,11 @@ URL = "https://hooks.example/rate?token=hush"
 WISH = Wish("rate_limit", 80, URL)
 
 
-async def register(here: World, **fields: bool | int) -> None:
-    """Let the registry have a key."""
-    await here.known.records.put([Record(subject=REGISTERED[0], tier="pro", **fields)])  # type: ignore[arg-type]
-    here.known.changed(REGISTERED)
-
-
 async def test_an_alert_is_made_told_and_removed() -> None:
-    """Its secret is told once; the process is told at once whose alerts changed."""
+    """Its secret is told once; decisions are watched at once."""
     async with world() as here:
         made = await here.alerting.create(PRO, WISH)
+        assert here.watches()
         assert made.url == URL
         assert len(base64.b64decode(made.secret.removeprefix("whsec_"), validate=True)) == 32
         (told,) = await here.alerting.told(PRO)
@@ -44,13 +39,12 @@ async def test_an_alert_is_made_told_and_removed() -> None:
         assert await here.alerting.remove(PRO, made.alert.id)
         assert not await here.alerting.remove(PRO, made.alert.id)
         assert await here.alerting.told(PRO) == []
-        assert here.changed == [*PRO, *PRO]
 
 
 async def test_registered_keys_have_alerts_too() -> None:
     """Nobody else sees or removes them."""
     async with world() as here:
-        await register(here)
+        await here.register("sk-registered")
         made = await here.alerting.create(REGISTERED, WISH)
         assert await here.alerting.told(PRO) == []
         assert not await here.alerting.remove(PRO, made.alert.id)
@@ -60,7 +54,7 @@ async def test_registered_keys_have_alerts_too() -> None:
 async def test_a_key_of_an_older_secret_keeps_its_alerts() -> None:
     """The alert is its record's, whose hash an older secret made."""
     async with world() as here:
-        await register(here)
+        await here.register("sk-registered")
         both = (HASHER.key("as the new secret hashes it"), *REGISTERED)
         made = await here.alerting.create(both, WISH)
         assert made.alert.subject == REGISTERED[0]
@@ -131,10 +125,10 @@ async def test_keys_that_nobody_registered_have_none() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"is_revoked": True}, {"is_disabled": True}, {"expires": 1}])
-async def test_keys_that_may_not_call_have_none(fields: dict[str, bool | int]) -> None:
+async def test_keys_that_may_not_call_have_none(fields: dict[str, Any]) -> None:
     """Revoked, disabled, expired."""
     async with world() as here:
-        await register(here, **fields)
+        await here.register("sk-registered", **fields)
         with pytest.raises(KeyRefusedError, match="API key is"):
             await here.alerting.create(REGISTERED, WISH)
 

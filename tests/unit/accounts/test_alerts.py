@@ -1,10 +1,12 @@
 """Which events are due by how limits stand."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from ratelimitd.accounts.alerts import HOUR, Alert, AlertType, Reported, due
+from ratelimitd.accounts.alerts import HOUR, Alert, AlertType, Event, Reported, chosen, due
 from ratelimitd.model import (
     Algorithm,
     Limit,
@@ -55,18 +57,40 @@ def stands(limit: Limit, used: int) -> Standing:
     return Standing(limit, True, max(0, used - 1), used, NOW, NOW + 1)
 
 
+def event_of(alert: Alert, limit: Limit, used: int, now: int = NOW) -> Event | None:
+    """Return the event that is due."""
+    return due(alert, limit, f"domain|{limit.name}", stands(limit, used), now)
+
+
+def events_of(alert: Alert, limit: Limit, *moments: tuple[int, int]) -> list[Event]:
+    """Return the events of a limit that stands so at some instants: (used, now)."""
+    events = [event_of(alert, limit, used, now) for used, now in moments]
+    assert None not in events
+    return [event for event in events if event is not None]
+
+
 @pytest.mark.parametrize(
-    ("threshold", "used", "expected"),
-    [(80, 799, 0), (80, 800, 1), (80, 1000, 1), (100, 999, 0), (100, 1000, 1), (1, 10, 1)],
+    ("threshold", "used", "is_due"),
+    [
+        *((80, 799, False), (80, 800, True), (80, 1000, True), (100, 999, False)),
+        *((100, 1000, True), (100, 2000, True), (1, 10, True), (1, 9, False)),
+    ],
 )
-def test_an_event_is_due_from_the_threshold_on(threshold: int, used: int, expected: int) -> None:
+def test_an_event_is_due_from_the_threshold_on(threshold: int, used: int, is_due: bool) -> None:
     """Exactly at threshold percent of the limit, and beyond."""
-    assert len(due([wish(threshold=threshold)], [stands(HOURLY, used)], NOW, REPORTED)) == expected
+    assert (event_of(wish(threshold=threshold), HOURLY, used) is not None) is is_due
+
+
+def test_nothing_used_is_no_event() -> None:
+    """Even where nothing is allowed: no decision has reached anything."""
+    nothing = replace(HOURLY, amount=0)
+    assert event_of(wish(threshold=1), nothing, 0) is None
+    assert event_of(wish(threshold=1), nothing, 1) is not None
 
 
 def test_the_body_is_the_promised_one() -> None:
     """All that a receiver needs to know, in words of the policy."""
-    (event,) = due([wish()], [stands(HOURLY, 800)], NOW, REPORTED)
+    (event,) = events_of(wish(), HOURLY, (800, NOW))
     assert json.loads(event.body) == {
         "type": "rate_limit.threshold_reached",
         "timestamp": "2024-01-01T12:00:00Z",
@@ -82,56 +106,67 @@ def test_the_body_is_the_promised_one() -> None:
     }
 
 
+def test_a_billing_day_s_month_is_a_month() -> None:
+    """Receivers do not know our spelling of windows."""
+    billed = replace(MONTHLY, window=Window.of(Unit.MONTH, anchor_day=15))
+    (event,) = events_of(wish("token_quota"), billed, (100, NOW))
+    assert json.loads(event.body)["data"]["window"] == "month"
+
+
+def test_debt_leaves_nothing() -> None:
+    """What is used beyond the limit is told, what remains is not below nothing."""
+    (event,) = events_of(wish("token_quota"), MONTHLY, (150, NOW))
+    data = json.loads(event.body)["data"]
+    assert (data["used"], data["remaining"]) == (150, 0)
+
+
 def test_one_window_has_one_id() -> None:
     """Whoever tells it, at whatever use; the next window has another."""
-    wishes = [wish()]
-    (first,) = due(wishes, [stands(HOURLY, 800)], NOW, REPORTED)
-    (second,) = due(wishes, [stands(HOURLY, 950)], NOW + HOUR - 1, REPORTED)
-    (third,) = due(wishes, [stands(HOURLY, 800)], NOW + HOUR, REPORTED)
+    moments = ((800, NOW), (950, NOW + HOUR - 1), (800, NOW + HOUR))
+    first, second, third = events_of(wish(), HOURLY, *moments)
     assert first.id == second.id != third.id
-    assert first.over == NOW + HOUR
+    assert first.ends == NOW + HOUR
 
 
 def test_leases_are_told_once_an_hour() -> None:
     """What has no window has the hour's."""
-    wishes = [wish("concurrent")]
-    (first,) = due(wishes, [stands(HELD, 8)], NOW + 5, REPORTED)
-    (second,) = due(wishes, [stands(HELD, 9)], NOW + HOUR - 1, REPORTED)
-    (third,) = due(wishes, [stands(HELD, 9)], NOW + HOUR, REPORTED)
+    moments = ((8, NOW + 5), (9, NOW + HOUR - 1), (9, NOW + HOUR))
+    first, second, third = events_of(wish("concurrent"), HELD, *moments)
     assert first.id == second.id != third.id
     assert json.loads(first.body)["data"]["window"] is None
 
 
+def test_each_limit_has_ids_of_its_own() -> None:
+    """That of another domain has the same name and another counter."""
+    one, other = (
+        due(wish(), HOURLY, family, stands(HOURLY, 800), NOW) for family in ("a|x", "b|x")
+    )
+    assert one is not None
+    assert other is not None
+    assert one.id != other.id
+
+
 @pytest.mark.parametrize(
-    ("kind", "limit", "told"),
+    ("kind", "limit", "expected"),
     [
-        ("rate_limit", "", "requests/hour"),
-        ("rate_limit", "requests/minute", "requests/minute"),
-        ("token_quota", "", "tokens/month"),
-        ("concurrent", "", "concurrent"),
+        ("rate_limit", "", HOURLY),
+        ("rate_limit", "requests/minute", MINUTELY),
+        ("token_quota", "", MONTHLY),
+        ("concurrent", "", HELD),
         ("rate_limit", "tokens/month", None),
         ("rate_limit", "requests/day", None),
     ],
 )
-def test_an_alert_is_about_one_limit(kind: str, limit: str, told: str | None) -> None:
+def test_an_alert_is_about_one_limit(kind: str, limit: str, expected: Limit | None) -> None:
     """The reported one, or the named one, of the meters of its type."""
-    used = {HOURLY: 999, MINUTELY: 99, MONTHLY: 150, HELD: 9}
-    standings = [stands(each, count) for each, count in used.items()]
-    events = due([wish(kind, limit=limit)], standings, NOW, REPORTED)
-    expected = {each.name: count for each, count in used.items()}
-    told_of = [json.loads(event.body)["data"]["used"] for event in events]
-    assert told_of == ([expected[told]] if told else [])
+    limits = (HOURLY, MINUTELY, MONTHLY, HELD)
+    assert chosen(AlertType(kind), limit, limits, REPORTED) is expected
 
 
-def test_what_others_share_is_nobodys_alert() -> None:
+@pytest.mark.parametrize("changes", [{"per": ("org",)}, {"shadow": True}])
+def test_what_others_share_is_nobody_s_alert(changes: dict[str, Any]) -> None:
     """A limit of an org, or a shadow one, is not the key's own."""
-    shared = Limit(
-        name="requests/hour", meter=REQUESTS, amount=10, window=HOURLY.window, per=("org",)
-    )
-    shadow = Limit(
-        name="requests/hour", meter=REQUESTS, amount=10, window=HOURLY.window, shadow=True
-    )
-    assert not due([wish()], [stands(shared, 10), stands(shadow, 10)], NOW, REPORTED)
+    assert chosen(AlertType.RATE_LIMIT, "", [replace(HOURLY, **changes)], REPORTED) is None
 
 
 @pytest.mark.parametrize("threshold", [0, 101, -1])

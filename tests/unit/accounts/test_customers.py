@@ -13,9 +13,8 @@ from ratelimitd.clock import ManualClock
 from ratelimitd.errors import InvalidFieldsError, StoreUnavailableError
 from ratelimitd.policy.spec import Policy, SubjectRule, Verdict
 from ratelimitd.stores.memory.counters import MemoryCounters
-from tests.support.alerts import Present
 from tests.support.ops import NEW_YEAR
-from tests.support.policies import HASHER, agent_api, record
+from tests.support.policies import HASHER, Present, agent_api, record
 
 
 def domain(name: str, default: str | Verdict, *keys: str, scheme: str = "bearer") -> Policy:
