@@ -101,7 +101,7 @@ def chosen(
     mine = [limit for limit in limits if limit.meter.kind is kind and own_limit(limit)]
     if name:
         return next((limit for limit in mine if limit.name == name), None)
-    if kind is MeterKind.PREPAID:
+    if kind is MeterKind.PREPAID and reported.meter:
         mine = [limit for limit in mine if limit.meter.name == reported.meter]
         for limit in mine:
             if limit.name == reported.limit:

@@ -163,6 +163,13 @@ def test_an_alert_is_about_one_limit(kind: str, limit: str, expected: Limit | No
     assert chosen(AlertType(kind), limit, limits, REPORTED) is expected
 
 
+@pytest.mark.parametrize("reported", [Reported(), Reported("requests/day", "requests")])
+def test_without_the_reported_limit_the_longest_is_meant(reported: Reported) -> None:
+    """Where headers report none, or the key has another in its place."""
+    limits = (MINUTELY, HOURLY, MONTHLY)
+    assert chosen(AlertType.RATE_LIMIT, "", limits, reported) is HOURLY
+
+
 @pytest.mark.parametrize("changes", [{"per": ("org",)}, {"shadow": True}])
 def test_what_others_share_is_nobody_s_alert(changes: dict[str, Any]) -> None:
     """A limit of an org, or a shadow one, is not the key's own."""

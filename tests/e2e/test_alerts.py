@@ -1,0 +1,148 @@
+"""Alerts from the decision to the receiver, through real limiters: signed, once, and never lost."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support.hooks import (
+    DAY,
+    FLAGS,
+    LIMIT,
+    THRESHOLD,
+    customer,
+    policy_text,
+    receiver,
+    until_watched,
+    use,
+)
+from tests.e2e.support.limiter import run_limiter
+from tests.e2e.support.waiting import room_in_window, wait_until
+from tests.support.redis.server import Server
+
+MANY = 1_000
+SOME = 40
+WITHIN = 60.0
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy with many keys."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(policy_text(MANY))
+    return path
+
+
+@pytest.fixture(params=["redis", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that outlives a process."""
+    if request.param == "file":
+        return f"file:{tmp_path / 'counts.db'}"
+    server: Server = request.getfixturevalue("redis_server")
+    return server.url
+
+
+async def test_a_thousand_alerts_at_once_arrive_signed_and_once(
+    redis_server: Server, policy: Path
+) -> None:
+    """Through two limiters, each of which sees every key cross its threshold."""
+    keys = [f"key-{number}" for number in range(MANY)]
+    url = redis_server.url
+    async with (
+        run_limiter(policy, store=url, flags=FLAGS) as one,
+        run_limiter(policy, store=url, flags=FLAGS) as other,
+        customer(policy, url) as anna,
+        receiver() as hooks,
+    ):
+        for key in keys:
+            await anna.wish(key, hooks)
+        await until_watched([one, other], MANY)
+        await room_in_window(DAY, WITHIN)
+        await use(one, keys, LIMIT - 1)
+        await use(other, keys, 1)
+        await wait_until(lambda: len(hooks.got) >= MANY, description="all arrive", within=WITHIN)
+        sent = [(await each.figures()) for each in (one, other)]
+
+    assert all(hook.is_genuine for hook in hooks.got)
+    assert Counter(hook.path for hook in hooks.got) == {f"/{key}/{THRESHOLD}": 1 for key in keys}
+    assert len({hook.id for hook in hooks.got}) == MANY
+    data = json.loads(hooks.got[0].body)["data"]
+    assert (data["meter"], data["window"], data["limit"]) == ("requests", "day", LIMIT)
+    assert all(each["alerts_keys"] == MANY for each in sent)
+
+
+async def test_nothing_is_lost_while_nobody_receives_and_nobody_sends(
+    place: str, policy: Path
+) -> None:
+    """The receiver fails and then is gone, the limiter is killed: the same ids, once."""
+    keys = [f"key-{number}" for number in range(SOME)]
+    async with receiver() as hooks:
+        async with (
+            run_limiter(policy, store=place, flags=FLAGS) as killed,
+            customer(policy, place) as anna,
+        ):
+            for key in keys:
+                await anna.wish(key, hooks)
+            await until_watched([killed], SOME)
+            await room_in_window(DAY, WITHIN)
+            hooks.status = 503
+            await use(killed, keys, LIMIT)
+
+            async def all_tried() -> bool:
+                return 0 not in await anna.attempts(keys)
+
+            await wait_until(all_tried, description="each was tried", within=WITHIN)
+            await hooks.down()
+            killed.process.kill()
+            await killed.process.wait()
+        refused, hooks.got, hooks.status = hooks.got, [], 204
+        await hooks.up()
+        async with run_limiter(policy, store=place, flags=FLAGS):
+            await wait_until(lambda: len(hooks.got) >= SOME, description="all", within=WITHIN)
+
+    assert len({hook.id for hook in refused}) == SOME
+    assert all(hook.is_genuine for hook in hooks.got)
+    assert Counter(h.id for h in hooks.got) == dict.fromkeys((h.id for h in refused), 1)
+
+
+async def test_a_removed_alert_is_not_told(redis_server: Server, policy: Path) -> None:
+    """The key's other alert still is."""
+    url = redis_server.url
+    async with (
+        run_limiter(policy, store=url, flags=FLAGS) as limiter,
+        customer(policy, url) as anna,
+        receiver() as hooks,
+    ):
+        removed = await anna.wish("key-1", hooks, 50)
+        await anna.wish("key-1", hooks, 90)
+        await until_watched([limiter], 1)
+        await anna.remove("key-1", removed)
+        await room_in_window(DAY, WITHIN)
+        await use(limiter, ["key-1"], LIMIT)
+        await wait_until(lambda: bool(hooks.got), description="the other", within=WITHIN)
+
+    assert [hook.path for hook in hooks.got] == ["/key-1/90"]
+
+
+async def test_private_addresses_are_refused_by_default(redis_server: Server, policy: Path) -> None:
+    """An alert that was made when they were allowed leads nowhere now."""
+    url = redis_server.url
+    async with (
+        run_limiter(policy, store=url) as limiter,
+        customer(policy, url) as anna,
+        receiver() as hooks,
+    ):
+        await anna.wish("key-1", hooks)
+        await until_watched([limiter], 1)
+        await room_in_window(DAY, WITHIN)
+        await use(limiter, ["key-1"], LIMIT)
+
+        async def dropped() -> bool:
+            return (await limiter.figures()).get("alert_messages_total") == 1
+
+        await wait_until(dropped, description="it is dropped", within=WITHIN)
+        text = await limiter.metrics()
+
+    assert 'ratelimitd_alert_messages_total{outcome="dropped"} 1.0' in text
+    assert not hooks.got
