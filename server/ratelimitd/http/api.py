@@ -29,6 +29,8 @@ _DESCRIPTION = f"""\
 Show your API key as with every other request: `Authorization: Bearer KEY`, or `x-api-key: KEY`.
 Nothing here is charged to your limits; it has limits of its own: {PER_KEY} requests a minute for
 each key and {PER_ADDRESS} from one address. Errors are `application/problem+json` (RFC 9457).
+How to stay below your limits, and what to do at them, is in ratelimitd's guide for customers,
+`docs/customers.md`.
 """
 Domain = Annotated[
     str,

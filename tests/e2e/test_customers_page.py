@@ -1,0 +1,180 @@
+"""docs/customers.md holds, line by line, behind a real Envoy: in memory, in a file and in Redis."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.support import page
+from tests.e2e.support.customer_promises import PROMISES, settled
+from tests.e2e.support.promised import HOUR, MINUTE, denial, shown
+from tests.e2e.support.sites import Promise, Site, everywhere, run_sites
+from tests.e2e.support.waiting import room_in_window, wait_for_instant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TIERS = page.tiers()
+COMMANDS = page.commands()
+WINDOW = 3
+"""Seconds of the windows that are waited for."""
+TRIES = 3
+
+
+@pytest.fixture(scope="module")
+async def sites(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Site]]:
+    """The demo with each store; by Envoy's account every call of it was answered."""
+    await room_in_window(HOUR, 40)
+    async with run_sites(tmp_path_factory.mktemp("customers")) as running:
+        yield running
+        for site in running:
+            outcomes = await site.deployment.edge.outcomes()
+            assert outcomes.keys() == {"ok", "over_limit"}, site.store
+
+
+def test_the_page_has_what_was_promised() -> None:
+    """Nothing here passes because there was nothing to read."""
+    assert [tier.name for tier in TIERS] == ["free", "pro", "team"]
+    assert TIERS[1] == page.Tier("pro", 1_000, 100, 10, 2_000_000)
+    assert COMMANDS.keys() == {"invoke", "denied", "batch", "stream", "usage"}
+    assert len(page.codes()) == 1
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+async def test_a_tiers_requests_are_those_of_the_table(sites: list[Site], tier: page.Tier) -> None:
+    """The hour's limit is shown, the minute's denies, and usage tells of all."""
+    end = await room_in_window(MINUTE, 6)
+
+    async def promise(site: Site) -> None:
+        key = await site.key(tier.name)
+        first = shown(await site.request(key))
+        assert (first.limit, first.remaining) == (tier.hour, tier.hour - 1)
+        assert first.reset - first.reset_after <= time.time() + 1
+        await site.use(key, "requests", tier.minute - 2)
+        assert (await site.request(key)).status == 200
+        denied = await site.request(key)
+        told = shown(denied)
+        assert (told.limit, told.remaining, told.reset) == (tier.minute, 0, end)
+        assert denied.all("retry-after") == [str(told.reset_after)]
+        assert denial(denied) == {
+            "limit": tier.minute,
+            "remaining": 0,
+            "reset_at": datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "retry_after": told.reset_after,
+        }
+        limits = {each["name"]: each["limit"] for each in (await site.usage(key))["limits"]}
+        assert limits == {
+            "requests/hour": tier.hour,
+            "requests/minute": tier.minute,
+            "concurrent": tier.concurrent,
+            "tokens/month": tier.tokens,
+        }
+
+    await everywhere(sites, promise)
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+async def test_a_tiers_places_and_tokens_are_those_of_the_table(
+    sites: list[Site], tier: page.Tier
+) -> None:
+    """As many requests at a time, and tokens until the first of the next month."""
+    await room_in_window(MINUTE, 4)
+
+    async def promise(site: Site) -> None:
+        busy, talkative = await site.key(tier.name), await site.key(tier.name)
+        for _ in range(tier.concurrent):
+            await site.use(busy, "concurrent")
+        denied = await site.request(busy)
+        assert (denial(denied)["limit"], denied.all("retry-after")) == (tier.concurrent, ["1"])
+        await site.use(talkative, "tokens", tier.tokens)
+        denied = await site.request(talkative)
+        assert denial(denied)["limit"] == tier.tokens
+        month = datetime.fromtimestamp(shown(denied).reset, UTC)
+        assert (month.day, month.hour, month.minute, month.second) == (1, 0, 0, 0)
+
+    await everywhere(sites, promise)
+
+
+async def test_the_commands_print_what_the_page_says(sites: list[Site]) -> None:
+    """A fresh pro key calls, sends a batch, reads a stream, and asks what that was: three calls."""
+    await room_in_window(MINUTE, 8)
+
+    async def promise(site: Site) -> None:
+        key = await site.key("pro")
+        for name in ("invoke", "batch", "stream"):
+            page.compare(COMMANDS[name].answer, await page.run(COMMANDS[name], site.edge, key))
+        await settled(site, key, 210)
+        told = await page.run(COMMANDS["usage"], site.edge, key)
+        page.compare(COMMANDS["usage"].answer, told)
+        await site.use(key, "requests", 97)
+        denied = await page.run(COMMANDS["denied"], site.edge, key)
+        page.compare(COMMANDS["denied"].answer, denied)
+        assert "retry-after" in "".join(denied.head)
+
+    await everywhere(sites, promise)
+
+
+async def test_a_wrong_page_would_be_found(sites: list[Site]) -> None:
+    """The twin: another number, header or word than the answer's is noticed."""
+    await room_in_window(MINUTE, 4)
+    site = sites[0]
+    key = await site.key("pro")
+    given = await page.run(COMMANDS["invoke"], site.edge, key)
+    for right, wrong in (("1000", "1001"), ("-remaining", "-left"), ("200 OK", "201 Created")):
+        changed = page.commands(page.PAGE.replace(right, wrong))["invoke"].answer
+        with pytest.raises((AssertionError, ValueError)):
+            page.compare(changed, given)
+    told = await page.run(COMMANDS["usage"], site.edge, key)
+    with pytest.raises(AssertionError):
+        page.compare(COMMANDS["usage"].answer, told)  # it has made one call, and the page's three
+
+
+async def test_the_client_of_the_page_waits_as_long_as_it_is_told(sites: list[Site]) -> None:
+    """It is refused, sleeps, and is served; and says so as the page says."""
+    (code,) = page.codes()
+
+    async def promise(site: Site) -> None:
+        for _ in range(TRIES):
+            await room_in_window(WINDOW, WINDOW - 0.1)
+            key = await site.key("pro", f"requests=1/{WINDOW}s")
+            before = await site.deployment.edge.outcomes()
+            assert (await site.request(key)).status == 200
+            text = code.text.replace(page.DOCUMENTED, f"http://{site.edge}")
+            assert await page.shell(sys.executable, "-c", text, KEY=key) == code.printed
+            after = await site.deployment.edge.outcomes()
+            assert after["ok"] - before.get("ok", 0) == 2
+            if after["over_limit"] > before.get("over_limit", 0):
+                return
+        pytest.fail("no window was long enough for this machine")
+
+    await everywhere(sites, promise)
+
+
+async def test_what_a_429_says_to_do_helps(sites: list[Site]) -> None:
+    """Refused a second before Retry-After is over, served at it."""
+    end = await room_in_window(WINDOW, WINDOW - 0.1)
+
+    async def promise(site: Site) -> None:
+        key = await site.key("pro", f"requests=1/{WINDOW}s")
+        assert (await site.request(key)).status == 200
+        denied = await site.request(key)
+        (wait,) = map(int, denied.all("retry-after"))
+        due = time.time() + wait
+        assert end <= due <= end + 1
+        await wait_for_instant(end - 1)
+        assert (await site.request(key)).status == 429
+        await wait_for_instant(due)
+        assert (await site.request(key)).status == 200
+
+    await everywhere(sites, promise)
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+async def test_a_promise_holds(sites: list[Site], promise: Promise) -> None:
+    """The promise's docstring is the rule."""
+    await room_in_window(MINUTE, 8)
+    await everywhere(sites, promise)
