@@ -44,5 +44,5 @@ def administration(handlers: Handlers, http: Starlette, settings: Settings) -> T
     rpc = GrpcApplication(handlers.paths())
     application = AdminApplication(rpc, http, settings.admin_tokens)
     refuse_in_use((settings.admin,))
-    config = http_config(str(settings.admin), handlers.services)
+    config = http_config(str(settings.admin), handlers.services, tls=settings.admin_tls)
     return H2corn(application, config, rpc.lose_patience)

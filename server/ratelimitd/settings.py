@@ -109,11 +109,12 @@ class Settings:
     transport: str = "h2corn"
     """One of `TRANSPORTS`."""
     tls: Tls | None = None
-    """For the gRPC listeners. None: plaintext."""
+    """For the gRPC listeners, and for administration beyond loopback. None: plaintext."""
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     """For hashing API keys: the first writes, all read. Empty: the published development secret."""
     admin_tokens: tuple[bytes, ...] = field(default=(), repr=False)
-    """Any of which the admin listener demands. Empty: it trusts whoever is on this machine."""
+    """Any of which the admin listener demands. Empty: it trusts whoever is on this machine, and
+    beyond it whoever has a certificate."""
     allow_private_webhooks: bool = False
     """Whether alerts may go to addresses of our own, and over plain http."""
     drain: float = 1.0
@@ -156,6 +157,16 @@ class Settings:
         if self.registry:
             return self.registry
         return f"{self.store}.keys" if self.store.startswith("file:") else self.store
+
+    @property
+    def admin_tls(self) -> Tls | None:
+        """What the admin listener speaks: TLS where others can reach it and there is TLS."""
+        return None if self.admin.is_local else self.tls
+
+    @property
+    def admin_knows_clients(self) -> bool:
+        """Whether the admin listener demands certificates."""
+        return self.admin_tls is not None and self.admin_tls.client_ca is not None
 
     def _store_faults(self) -> list[str]:
         faults = [*_place_faults("--store", self.store)]
@@ -215,10 +226,10 @@ class Settings:
                 for address in (*self.listen, self.http)
                 if not address.is_local
             ]
-        if not self.admin.is_local and not self.admin_tokens:
+        if not self.admin.is_local and not self.admin_tokens and not self.admin_knows_clients:
             faults.append(
                 f"--admin {self.admin} can be reached from other machines: give "
-                "--admin-token-file FILE, or keep it on loopback"
+                "--admin-token-file FILE or --tls-client-ca FILE, or keep it on loopback"
             )
         return faults
 

@@ -14,6 +14,7 @@ from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
 from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
 from ratelimitd.errors import SettingsError
 from ratelimitd.settings import Address, Settings
+from ratelimitd.tls import Tls
 from tests.rpc.support.calls import Client, failure, one
 from tests.rpc.support.serving import NOON, running
 from tests.support.ops import MINUTE
@@ -266,9 +267,17 @@ async def test_with_tokens_nobody_comes_in_without_one(tmp_path: Path) -> None:
             assert page.records
 
 
-def test_beyond_loopback_a_token_is_demanded(tmp_path: Path) -> None:
-    """The settings refuse what everybody could reach."""
+def test_beyond_loopback_a_token_or_a_certificate_is_demanded(tmp_path: Path) -> None:
+    """The settings refuse what everybody could reach; TLS alone lets everybody in."""
     policy, anywhere = tmp_path / "policy.yaml", Address("0.0.0.0", 9090)
     with pytest.raises(SettingsError, match="--admin-token-file"):
         Settings(policy=policy, admin=anywhere)
+    with pytest.raises(SettingsError, match="--tls-client-ca"):
+        Settings(policy=policy, admin=anywhere, tls=Tls(policy, policy))
     Settings(policy=policy, admin=anywhere, admin_tokens=(b"sixteen bytes ok",))
+    Settings(policy=policy, admin=anywhere, tls=Tls(policy, policy, policy))
+
+
+def test_on_loopback_administration_stays_plaintext(tmp_path: Path) -> None:
+    """TLS is for who comes from elsewhere: a scraper beside the limiter needs no certificate."""
+    assert Settings(policy=tmp_path, tls=Tls(tmp_path, tmp_path, tmp_path)).admin_tls is None

@@ -10,17 +10,22 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.cli import values
-from ratelimitd.cli._client import OPTIONS, failure, grpc_target
+from ratelimitd.cli._client import channel, client_tls, failure
 from ratelimitd.errors import AccountError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ratelimitd.cli import flags
+
 TOKEN = "RATELIMITD_ADMIN_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT = 30.0
 HASH = "hash:"
 """What a key's hash begins with, where a command takes a key."""
-HINT = "This asks its --admin listener, not the one for calls"
+HINT = (
+    "This asks its --admin listener, not the one for calls; away from loopback that one answers to "
+    "--tls-ca only where there is --tls-cert, and to --tls-cert only where there is --tls-client-ca"
+)
 _REFUSALS = {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
 """The statuses of what the key's state does not allow; by name, for gRPC is imported late."""
 
@@ -28,15 +33,17 @@ _REFUSALS = {"NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
 class Admin:
     """A connection to an admin listener."""
 
-    def __init__(self, text: str) -> None:
-        """Connect to `text`, `HOST:PORT`. Raises `SettingsError`."""
-        import grpc
-
+    def __init__(self, at: flags.AdminTarget) -> None:
+        """Connect to a listener. Raises `SettingsError` with every fault."""
         from ratelimitd.rpc.admin_client import stub
 
-        self._target = values.target(text)
-        self._channel = grpc.insecure_channel(grpc_target(self._target), options=OPTIONS)
-        self._stub = stub(self._channel)
+        faults = values.Faults()
+        target = faults.of("--admin", values.target, at.admin)
+        tls = client_tls(faults, target, ca=at.tls_ca, cert=at.tls_cert, key=at.tls_key)
+        faults.settle()
+        assert target is not None
+        self._target = target
+        self._stub = stub(channel(target, tls))
 
     def call(self, method: str, request: object) -> Any:  # noqa: ANN401 - the method's answer
         """Call a method. Raises `UnreachableError`, `SettingsError` and `AccountError`."""

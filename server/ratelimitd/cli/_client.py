@@ -47,15 +47,16 @@ def ask(target: Address, request: bytes, tls: Pems | None = None) -> Answer:
 
     from ratelimitd.rpc.ask import METHOD, decode
 
-    with _channel(target, tls) as channel:
+    with channel(target, tls) as connected:
         try:
-            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = connected.unary_unary(METHOD)
             return decode(call(request, timeout=TIMEOUT))
         except grpc.RpcError as error:
             raise failure(target, error) from error
 
 
-def _channel(target: Address, tls: Pems | None) -> grpc.Channel:
+def channel(target: Address, tls: Pems | None) -> grpc.Channel:
+    """Return a channel to a limiter; it connects when it is used."""
     import grpc
 
     if tls is None:

@@ -5,6 +5,7 @@ Types only; what a flag's text means is `values`'.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,15 +20,7 @@ Admin = Annotated[
     str,
     Parameter(
         help="Where `/metrics` and administration are served. Beyond loopback only with "
-        "`--admin-token-file`."
-    ),
-]
-AdminTarget = Annotated[
-    str,
-    Parameter(
-        name="--admin",
-        help="The limiter's admin listener, `HOST:PORT`. A token, where it wants one, stands in "
-        "RATELIMITD_ADMIN_TOKEN.",
+        "`--admin-token-file` or `--tls-client-ca`, and with TLS where there is `--tls-cert`."
     ),
 ]
 AdminTokenFile = Annotated[
@@ -218,6 +211,27 @@ Transport = Annotated[
         "conservative one. `auto` takes pyvoy where it can be used, else h2corn."
     ),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminTarget:
+    """The admin listener of a running limiter, for the commands that ask it."""
+
+    admin: Annotated[
+        str,
+        Parameter(
+            help="The limiter's admin listener, `HOST:PORT`. A token, where it wants one, stands "
+            "in RATELIMITD_ADMIN_TOKEN.",
+        ),
+    ] = LOCAL_ADMIN
+    tls_ca: TlsCa = None
+    tls_cert: TlsOwnCert = None
+    tls_key: TlsKey = None
+
+
+HERE = AdminTarget()
+"""The admin listener of this machine's limiter."""
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
 Workers = Annotated[
     int,

@@ -45,7 +45,7 @@ def add(
     boost: flags.Boost = None,
     until: flags.Until = None,
     disabled: flags.Disabled = None,
-    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
+    at: flags.AdminTarget = flags.HERE,
     as_json: flags.Json = False,
 ) -> int:
     """Register a key. Example: `ratelimitd keys add sk-acme --tier team --limit tokens=5M/day`."""
@@ -56,7 +56,7 @@ def add(
     given = Given(limit, attr, billing_day, expires, note, disabled, boost, until)
     given.put(record)
     request = pb.AddKeyRequest(key=_admin.key(key), record=record)
-    return _written(_admin.Admin(admin).call("AddKey", request), as_json=as_json)
+    return _written(_admin.Admin(at).call("AddKey", request), as_json=as_json)
 
 
 @keys.command(name="set", usage="Usage: ratelimitd keys set [OPTIONS] KEY")
@@ -72,14 +72,14 @@ def change(
     boost: flags.Boost = None,
     until: flags.Until = None,
     disabled: flags.Disabled = None,
-    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
+    at: flags.AdminTarget = flags.HERE,
     as_json: flags.Json = False,
 ) -> int:
     """Change what is given, leave the rest. Example: `ratelimitd keys set sk-acme --tier pro`."""
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import pb
 
-    which, server = _admin.key(key), _admin.Admin(admin)
+    which, server = _admin.key(key), _admin.Admin(at)
     record = server.call("GetKey", pb.GetKeyRequest(key=which)).record
     record.tier = tier or record.tier
     given = Given(limit, attr, billing_day, expires, note, disabled, boost, until)
@@ -89,26 +89,24 @@ def change(
 
 
 @keys.command(name="show", usage="Usage: ratelimitd keys show [OPTIONS] KEY")
-def show(
-    key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
-) -> int:
+def show(key: flags.Key, *, at: flags.AdminTarget = flags.HERE, as_json: flags.Json = False) -> int:
     """Show the record of a key. Example: `ratelimitd keys show sk-acme`."""
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import pb
 
     request = pb.GetKeyRequest(key=_admin.key(key))
-    _print([_admin.Admin(admin).call("GetKey", request).record], as_json=as_json)
+    _print([_admin.Admin(at).call("GetKey", request).record], as_json=as_json)
     return 0
 
 
 @keys.command(name="revoke", usage="Usage: ratelimitd keys revoke [OPTIONS] KEY")
-def revoke(key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
+def revoke(key: flags.Key, *, at: flags.AdminTarget = flags.HERE) -> int:
     """Refuse a key from now on, for good. Example: `ratelimitd keys revoke sk-acme`."""
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import pb
 
     request = pb.RevokeKeyRequest(key=_admin.key(key))
-    _print([_admin.Admin(admin).call("RevokeKey", request).record], as_json=False)
+    _print([_admin.Admin(at).call("RevokeKey", request).record], as_json=False)
     terminal.say("It is refused everywhere within a second")
     return 0
 
@@ -117,32 +115,32 @@ def revoke(key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> i
 def listed(
     *,
     tier: flags.OfTier = "",
-    admin: flags.AdminTarget = flags.LOCAL_ADMIN,
+    at: flags.AdminTarget = flags.HERE,
     as_json: flags.Json = False,
 ) -> int:
     """List all keys, or those of a tier. Example: `ratelimitd keys list --tier pro`."""
     from ratelimitd.cli import _admin
 
-    _print(_admin.Admin(admin).pages(tier), as_json=as_json)
+    _print(_admin.Admin(at).pages(tier), as_json=as_json)
     return 0
 
 
 @keys.command(name="export", usage="Usage: ratelimitd keys export [OPTIONS]")
-def export(*, tier: flags.OfTier = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
+def export(*, tier: flags.OfTier = "", at: flags.AdminTarget = flags.HERE) -> int:
     """Write all records as JSON lines, for `import`. Example: `ratelimitd keys export > keys`."""
     from ratelimitd.cli import _admin
 
-    found = _admin.Admin(admin).pages(tier)
+    found = _admin.Admin(at).pages(tier)
     _print((record for record in found if not record.from_policy), as_json=True)
     return 0
 
 
 @keys.command(name="import", usage="Usage: ratelimitd keys import [OPTIONS] FILE")
-def load(file: flags.KeysFile, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN) -> int:
+def load(file: flags.KeysFile, *, at: flags.AdminTarget = flags.HERE) -> int:
     """Write records of JSON lines, whatever was there. Example: `ratelimitd keys import keys`."""
     from ratelimitd.cli import _admin
 
-    server, count = _admin.Admin(admin), 0
+    server, count = _admin.Admin(at), 0
     requests = _read(file)
     with terminal.working("importing …"):
         for first in range(0, len(requests), _BATCH):

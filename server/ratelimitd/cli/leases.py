@@ -11,7 +11,7 @@ from ratelimitd.cli import flags, terminal
 
 
 def leases(
-    key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
+    key: flags.Key, *, at: flags.AdminTarget = flags.HERE, as_json: flags.Json = False
 ) -> int:
     """Show which leases a key holds of its concurrency limits, and when each ends.
 
@@ -22,7 +22,7 @@ def leases(
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import as_dict, pb
 
-    told = _admin.Admin(admin).call("ListLeases", pb.ListLeasesRequest(key=_admin.key(key)))
+    told = _admin.Admin(at).call("ListLeases", pb.ListLeasesRequest(key=_admin.key(key)))
     if as_json:
         print(json.dumps({"limits": [as_dict(limit) for limit in told.limits]}))
         return 0

@@ -7,9 +7,7 @@ from typing import Any
 from ratelimitd.cli import flags, terminal
 
 
-def reset(
-    key: flags.Key, *, meter: flags.Meter = "", admin: flags.AdminTarget = flags.LOCAL_ADMIN
-) -> int:
+def reset(key: flags.Key, *, meter: flags.Meter = "", at: flags.AdminTarget = flags.HERE) -> int:
     """Forget what a key has used of its limits, but for what it shares with other keys.
 
     Leases are left: they end by themselves.
@@ -20,7 +18,7 @@ def reset(
     from ratelimitd.rpc.admin_client import pb
 
     request = pb.ResetRequest(key=_admin.key(key), meter=meter)
-    told = _admin.Admin(admin).call("Reset", request)
+    told = _admin.Admin(at).call("Reset", request)
     for limit in told.forgotten:
         print(f"{terminal.printable(limit.limit)}: {limit.used:,} forgotten")
     for limit in told.before:

@@ -36,6 +36,15 @@ UNPROTECTED = (
     "give --secret-file FILE for more than a try"
 )
 
+READABLE = (
+    "the admin listener speaks plaintext beyond this machine, so whoever reads the network has its "
+    "tokens; give --tls-cert and --tls-key"
+)
+ALL_ADMINISTER = (
+    "whoever has a certificate of --tls-client-ca may administer keys, also those who shall only "
+    "ask; give --admin-token-file to tell them apart"
+)
+
 
 def serve(
     *,
@@ -108,12 +117,22 @@ def make(settings: Settings, log_format: str, envoy: Host | None = None) -> Serv
     _LOG.info("calls are carried by %s", settings.transport)
     if not settings.secrets:
         _LOG.warning(UNPROTECTED)
+    if not settings.admin.is_local:
+        _advise(settings)
     if settings.is_shared:
         _LOG.info("counts are shared", extra={"store": settings.store_shown})
     service = Service(settings, envoy=envoy)
     for warning in service.policy.warnings:
         _LOG.warning(str(warning))
     return service
+
+
+def _advise(settings: Settings) -> None:
+    """Warn of what an admin listener that others can reach leaves open."""
+    if settings.admin_tls is None:
+        _LOG.warning(READABLE)
+    elif not settings.admin_tokens:
+        _LOG.warning(ALL_ADMINISTER)
 
 
 async def _serve(service: Service, drain: float) -> int:

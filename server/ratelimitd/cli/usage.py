@@ -12,7 +12,7 @@ from ratelimitd.cli import flags, terminal
 
 
 def usage(
-    key: flags.Key, *, admin: flags.AdminTarget = flags.LOCAL_ADMIN, as_json: flags.Json = False
+    key: flags.Key, *, at: flags.AdminTarget = flags.HERE, as_json: flags.Json = False
 ) -> int:
     """Show what a key has used of each of its limits, and where its pace ends. Charges nothing.
 
@@ -21,7 +21,7 @@ def usage(
     from ratelimitd.cli import _admin
     from ratelimitd.rpc.admin_client import as_dict, pb
 
-    told = _admin.Admin(admin).call("GetUsage", pb.GetUsageRequest(key=_admin.key(key)))
+    told = _admin.Admin(at).call("GetUsage", pb.GetUsageRequest(key=_admin.key(key)))
     if as_json:
         limits = [as_dict(limit) for limit in told.limits]
         print(json.dumps({"tier": told.tier, "refusal": told.refusal, "limits": limits}))

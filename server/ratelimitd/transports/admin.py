@@ -1,7 +1,8 @@
 """The admin listener's door: who may come in, and whether they speak gRPC or plain HTTP.
 
-With tokens everybody shows one (`Authorization: Bearer`), which is compared in constant time. Whom
-it let in, it tells the services in a header that no caller can set.
+With tokens everybody shows one (`Authorization: Bearer`), which is compared in constant time; where
+certificates are demanded, the listener has refused whoever has none before. Whom it let in, it
+tells the services in a header that no caller can set.
 """
 
 from __future__ import annotations
@@ -43,18 +44,27 @@ class AdminApplication:
             await _refuse(send, speaks_grpc=speaks_grpc)
             return
         client = scope.get("client") or ("a unix socket",)
-        told = f"{who} at {client[0]}".encode()
+        told = f"{', '.join((*who, *_certified(scope))) or 'local'} at {client[0]}".encode()
         application = self._rpc if speaks_grpc else self._http
         await application({**scope, "headers": [*headers, (WHO, told)]}, receive, send)
 
-    def _admitted(self, authorization: bytes) -> str | None:
-        """Say who this is; None: nobody we know. Takes as long for whatever is given."""
+    def _admitted(self, authorization: bytes) -> tuple[str, ...] | None:
+        """Say which token this is; None: none of ours. Takes as long for whatever is given."""
         if not self._tokens:
-            return "local"
+            return ()
         is_bearer = authorization[: len(_SCHEME)].lower() == _SCHEME
         shown = authorization[len(_SCHEME) :].strip() if is_bearer else b""
         matches = [compare_digest(shown, token) for token in self._tokens]
-        return f"token {matches.index(True) + 1}" if any(matches) else None
+        return (f"token {matches.index(True) + 1}",) if any(matches) else None
+
+
+def _certified(scope: Scope) -> tuple[str, ...]:
+    """Say whose certificate the listener has verified: by its subject, in ASCII on one line."""
+    tls = scope.get("extensions", {}).get("tls")
+    if tls is None or not tls["client_cert_chain"]:
+        return ()
+    subject = tls["client_cert_name"] or "without a subject"
+    return (f"certificate {subject.encode('unicode_escape').decode()}",)
 
 
 async def _refuse(send: Any, *, speaks_grpc: bool) -> None:  # noqa: ANN401

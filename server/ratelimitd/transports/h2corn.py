@@ -86,7 +86,7 @@ def _policies(services: Iterable[str]) -> tuple[RequestPolicy, ...]:
 
 
 def _tls(tls: Tls | None) -> dict[str, Any]:
-    """Return the options of TLS. By itself h2corn speaks 1.2 and 1.3, and HTTP/2 only."""
+    """Return the options of TLS. By itself h2corn speaks 1.2 and 1.3."""
     if tls is None:
         return {}
     wanted = "none" if tls.client_ca is None else "required"
@@ -94,7 +94,12 @@ def _tls(tls: Tls | None) -> dict[str, Any]:
     return {**files, "cert_reqs": wanted}
 
 
-def http_config(bind: str, services: Iterable[str] = (), largest_body: int = 64 << 10) -> Config:
+def http_config(
+    bind: str,
+    services: Iterable[str] = (),
+    largest_body: int = 64 << 10,
+    tls: Tls | None = None,
+) -> Config:
     """Return the bounds of a listener for people, probes and scrapers; gRPC services beside.
 
     A longer body is refused without a word. `UNBOUNDED` leaves that to an application which says
@@ -112,6 +117,7 @@ def http_config(bind: str, services: Iterable[str] = (), largest_body: int = 64 
         **_headers(16 << 10, 64),
         timeout_keep_alive=75.0,
         timeout_request_body_idle=_BODY_IDLE,
+        **_tls(tls),
         **BOUNDS,
     )
 
