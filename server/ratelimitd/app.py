@@ -199,8 +199,11 @@ class Service:
 
         customers = Customers(self.keys, self._counters, self.hasher, self.limiter)
         reads = ReadLimit(self._counters.clock)
+        alerting = self.notifier.alerting
         served = door.Door(
-            probes.application(lambda: self._ready), api.application(customers, reads), reads
+            probes.application(lambda: self._ready),
+            api.application(customers, reads, alerting),
+            reads,
         )
         return listeners.customers(served, self._settings.http)
 

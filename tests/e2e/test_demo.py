@@ -118,6 +118,8 @@ async def test_the_lines_that_it_prints_show_what_they_say(demo: Running) -> Non
         ["429"],  # until the month turns
         codes[5],  # three at once, in any order
         ["200"],  # a stream
+        ["200"],  # what a key has used
+        ["201"],  # an alert
         ["200"],  # the other header
         ["200"],  # no key
         ["200"],  # health
@@ -127,9 +129,11 @@ async def test_the_lines_that_it_prints_show_what_they_say(demo: Running) -> Non
     assert sorted(codes[5]) == ["200", "200", "429"]
     assert "x-ratelimit-limit: 100000\n" in shown[4].replace("\r", "")
     assert shown[6].count("data: ") == 7
-    assert "x-ratelimit" not in shown[9]
-    assert shown[10].startswith("allowed")
-    assert "tokens/month" in shown[11]
+    assert '"requests":{"used":1,"limit":1000,"remaining":999}' in shown[7]
+    assert '"secret":"whsec_' in shown[8]
+    assert "x-ratelimit" not in shown[7] + shown[8] + shown[11]
+    assert shown[12].startswith("allowed")
+    assert "tokens/month" in shown[13]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

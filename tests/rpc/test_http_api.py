@@ -48,7 +48,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ("POST", "/v1/usage", 405, "METHOD_NOT_ALLOWED"),
         ("OPTIONS", "/v1/usage", 405, "METHOD_NOT_ALLOWED"),
         ("BREW", "/v1/usage", 405, "METHOD_NOT_ALLOWED"),
-        ("GET", "/v1/usage?domain=elsewhere", 422, "INVALID_FIELDS"),
+        ("GET", "/v1/usage?domain=elsewhere", 404, "NOT_FOUND"),
         ("GET", "/v1/usage?domain=" + 300 * "x", 422, "INVALID_FIELDS"),
     ],
 )

@@ -95,7 +95,7 @@ class Customers:
             raise InvalidFieldsError.of(("domain", "no policy has this domain"))
         if domain:
             return next((each for each in found if each.domain == domain), None)
-        return max(found, key=lambda each: (each.caller.record is not None, _is_limited(each)))
+        return max(found, key=lambda each: (_is_recorded(each), bool(each.caller.limits)))
 
     async def usage(self, customer: Customer) -> Overview:
         """Return how the customer's limits stand. Raises `StoreError`."""
@@ -120,14 +120,16 @@ class Customers:
 
     async def _in(self, domain: str, matcher: Matcher, shown: Credential) -> Customer | None:
         """Return the customer that this domain knows, if it serves the key."""
-        key = _key(matcher, shown)
-        if not key:
-            return None
-        subjects = (self._hasher.key(key), *self._hasher.older(key))
-        caller = (await lookup.callers(self._policies, self._registry, subjects))[domain]
-        if caller.refusal == NOT_KNOWN:
+        found = [await self._by(key, domain) for key in _keys(matcher, shown)]
+        served = [each for each in found if not each.caller.refusal]
+        if any(each.caller.refusal == NOT_KNOWN for each in found):
             raise StoreUnavailableError(NOT_KNOWN)
-        return None if caller.refusal else Customer(subjects, domain, caller)
+        return max(served, key=_is_recorded, default=None)
+
+    async def _by(self, key: str, domain: str) -> Customer:
+        subjects = (self._hasher.key(key), *self._hasher.older(key))
+        callers = await lookup.callers(self._policies, self._registry, subjects)
+        return Customer(subjects, domain, callers[domain])
 
 
 def _of_meter(found: Sequence[Usage], meter: str, name: str = "") -> Usage | None:
@@ -143,21 +145,21 @@ def _of_meter(found: Sequence[Usage], meter: str, name: str = "") -> Usage | Non
     return next(each for each in chosen if each.standing is shown)
 
 
-def _is_limited(customer: Customer) -> bool:
-    return bool(customer.caller.limits)
+def _is_recorded(customer: Customer) -> bool:
+    return customer.caller.record is not None
 
 
-def _key(matcher: Matcher, shown: Credential) -> str:
-    """Return the key, as the domain's limits read it.
+def _keys(matcher: Matcher, shown: Credential) -> list[str]:
+    """Return the keys that a header may mean: what the domain's limits read in it.
 
-    Where the policy knows of no scheme, Envoy shows it another header than Authorization; here that
-    one always has its scheme.
+    To a policy without a scheme, all of `Bearer KEY` is the key where Envoy shows it that header,
+    and KEY alone where a service took it out.
     """
     rule = matcher.policy.subject
-    value = shown.value
+    read = [matcher.callers.api_key({rule.entry: shown.value})]
     if shown.is_authorization and not rule.scheme:
-        value = _unwrapped(value)
-    return matcher.callers.api_key({rule.entry: value})
+        read.append(_unwrapped(shown.value))
+    return [key for key in dict.fromkeys(read) if key]
 
 
 def _unwrapped(value: str) -> str:

@@ -19,6 +19,7 @@ _QUESTION = {
     "domain": "agent-api",
     "descriptors": [{"entries": [{"key": "api_key", "value": "demo-pro"}]}],
 }
+_ALERT = {"type": "rate_limit", "threshold": 80, "webhook_url": "https://example.com/limits"}
 _CODE = "curl -s -o /dev/null -w '%{http_code}\\n'"
 _METHOD = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 
@@ -62,6 +63,7 @@ def _through_envoy(edge: str) -> Iterator[str]:
     yield f"for n in $(seq 11); do {_CODE} {invoke} {bearer.format('demo-free')}; done"
     yield f"curl -i {invoke} {bearer.format('demo-free')}"
     yield from _tokens_and_leases(edge)
+    yield from _for_customers(edge, bearer.format("demo-pro"))
     yield ""
     yield "# the key in the other header that clients use"
     yield f"curl -i {invoke} -H 'x-api-key: demo-team'"
@@ -89,6 +91,17 @@ def _tokens_and_leases(edge: str) -> Iterator[str]:
     yield ""
     yield "# a stream is one request; its tokens stand in its last event"
     yield f"curl -i -N {agent}/stream?events=5&gap=0.5' -H 'x-api-key: my-requests'"
+
+
+def _for_customers(edge: str, key: str) -> Iterator[str]:
+    """Yield what a customer asks about its own key; none of it is charged."""
+    yield ""
+    yield f"# what a key has used of each limit; {edge}/docs explains it to people"
+    yield f"curl -i {edge}/v1/usage {key}"
+    yield ""
+    yield "# be told when 80 % of the hour's requests are used; `secret` verifies what comes"
+    alert = shlex.quote(json.dumps(_ALERT))
+    yield f"curl -i -X POST {edge}/v1/alerts {key} -H 'Content-Type: application/json' -d {alert}"
 
 
 def _past_envoy(grpc: str, program: str) -> Iterator[str]:

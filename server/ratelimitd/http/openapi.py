@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _REF = "#/components/schemas/{model}"
+_UNUSED = ("HTTPValidationError", "ValidationError")
+"""Errors as FastAPI tells of them where nobody says otherwise; nothing here can end in one."""
 _SECURITY = {
     "bearer": {
         "type": "http",
@@ -76,6 +78,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     components = made.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
+    for name in _UNUSED:
+        schemas.pop(name, None)
+    for operation in (each for path in made["paths"].values() for each in path.values()):
+        if _UNUSED[0] in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
     problem = TypeAdapter(problems.Problem).json_schema(ref_template=_REF)
     schemas |= problem.pop("$defs", {}) | {"Problem": problem}
     components["securitySchemes"] = _SECURITY

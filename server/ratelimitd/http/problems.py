@@ -70,7 +70,7 @@ class ProblemError(Exception):
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)
-        self.headers = dict(headers or {})
+        self.headers = {name.lower(): value for name, value in (headers or {}).items()}
 
 
 def example(status: int) -> dict[str, Any]:

@@ -91,10 +91,23 @@ async def test_a_domain_that_is_none_is_told_to_who_has_a_key() -> None:
 async def test_a_key_is_read_as_the_policy_reads_it(
     scheme: str, value: str, is_authorization: bool, known: bool
 ) -> None:
-    """By its scheme; without one, Authorization has its own all the same."""
+    """By its scheme; without one, all of Authorization, else what stands behind `Bearer`."""
     async with customers(domain("a", Verdict.DENY, "mine", scheme=scheme)) as some:
         found = await some.find(Credential(value, is_authorization))
         assert (found is not None) is known
+
+
+async def test_without_a_scheme_the_key_is_what_is_counted() -> None:
+    """The whole value, as Envoy shows it, unless only what is behind the scheme is known."""
+    async with customers(domain("a", "free", "mine", "Bearer whole", scheme="")) as some:
+        for value, key in (
+            ("Bearer mine", "mine"),
+            ("Bearer whole", "Bearer whole"),
+            ("Bearer nobody", "Bearer nobody"),
+        ):
+            found = await some.find(shown(value))
+            assert found is not None
+            assert found.subjects == (HASHER.key(key),)
 
 
 async def test_a_key_of_which_nobody_can_tell_is_no_wrong_key() -> None:
