@@ -47,6 +47,8 @@ GONE: Final = 410
 COUNTED: Final = "alert_messages"
 """The metric: messages by what became of an attempt: delivered, failed, given_up, dropped."""
 _PAUSE = 0.25
+_FEW, _STEP = 4, 0.005
+"""Messages that are begun at a time, and seconds until the next: decisions come in between."""
 _GAP = 5_000  # microseconds between the turns of messages that wait for a crowded host
 _LONGEST_QUEUE = 10_000_000
 _TAKEN = range(200, 300)
@@ -149,16 +151,15 @@ class Courier:
 
     async def _run(self) -> None:
         while True:
-            free = AT_ONCE - len(self._posts)
-            claimed = await self._claimed(free) if free else []
+            few = min(_FEW, AT_ONCE - len(self._posts))
+            claimed = await self._claimed(few) if few else []
             for message in claimed:
                 post = asyncio.create_task(self._deliver(message))
                 self._posts.add(post)
                 post.add_done_callback(self._posts.discard)
-            if len(claimed) < free:
-                await asyncio.sleep(_PAUSE)
-            elif self._posts:
+            if not few:
                 await asyncio.wait(self._posts, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(_STEP if len(claimed) == few else _PAUSE)
 
     async def _claimed(self, most: int) -> list[Message]:
         now = self._clock()

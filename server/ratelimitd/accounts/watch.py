@@ -47,7 +47,7 @@ LATE: Final = 600_000_000
 """Microseconds after the end of its window in which an event is still not added twice."""
 COUNTED: Final = "alert_events"
 """The metric: events by what became of them: added, known, full, dropped."""
-_AT_ONCE = 16  # reads and additions under way
+_AT_ONCE = 8  # reads and additions under way: decisions come in between
 _AGAIN = 1.0  # seconds
 _FULL = 1_000_000  # microseconds
 _SELDOM = 5
