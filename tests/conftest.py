@@ -8,6 +8,7 @@ import os
 import pytest
 
 from tests.support.interpreters import has_libpython
+from tests.support.loops import Loop
 
 pytest_plugins = ("tests.support.redis.fixtures",)
 
@@ -19,9 +20,9 @@ PROCESSES = ("tests/e2e/", "tests/robustness/", "tests/soak/")
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
+def anyio_backend() -> tuple[str, dict[str, type[Loop]]]:
     """The loop of production is the loop of the tests."""
-    return "asyncio", {"use_uvloop": True}
+    return "asyncio", {"loop_factory": Loop}
 
 
 def leaves_pyvoy_out() -> bool:

@@ -1,0 +1,62 @@
+"""A call that ends after its loop disturbs no other loop of the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc.aio
+import pytest
+import uvloop
+
+from tests.support.loops import Loop
+
+if TYPE_CHECKING:
+    import asyncio
+
+NOBODY = "127.0.0.1:1"
+SOON, LATER = 0.2, 0.5
+"""Seconds until the calls give up: the first while the second still waits."""
+
+
+def a_call(channel: grpc.aio.Channel, seconds: float) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+    """Call nobody for so long."""
+    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/a.b/C")
+    return method(b"", wait_for_ready=True, timeout=seconds)
+
+
+def disturbances(kind: type[asyncio.AbstractEventLoop]) -> list[dict[str, Any]]:
+    """Close a loop with a call under way; return what another loop complains of meanwhile."""
+    closed, living = kind(), kind()
+    told: list[dict[str, Any]] = []
+    living.set_exception_handler(lambda _, context: told.append(context))
+
+    async def begin() -> object:
+        channel = grpc.aio.insecure_channel(NOBODY)
+        return channel, a_call(channel, SOON)
+
+    async def wait() -> None:
+        async with grpc.aio.insecure_channel(NOBODY) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await a_call(channel, LATER)
+
+    kept = closed.run_until_complete(begin())
+    closed.close()
+    living.run_until_complete(wait())
+    living.close()
+    del kept
+    return told
+
+
+def test_late_events_of_a_closed_loop_are_dropped() -> None:
+    """The twin is the loop that uvloop makes."""
+    assert disturbances(Loop) == []
+    (told,) = disturbances(uvloop.Loop)
+    assert "closed" in str(told["exception"])
+
+
+def test_whoever_else_speaks_to_a_closed_loop_is_told() -> None:
+    """Only grpcio's events are dropped."""
+    loop = Loop()
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.call_soon_threadsafe(print)
