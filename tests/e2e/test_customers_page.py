@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
 from tests.e2e.support import page
 from tests.e2e.support.customer_promises import PROMISES, settled
+from tests.e2e.support.hooks import FLAGS, Hook, receiver, until_watched
 from tests.e2e.support.promised import HOUR, MINUTE, denial, shown
 from tests.e2e.support.sites import Promise, Site, everywhere, run_sites
-from tests.e2e.support.waiting import room_in_window, wait_for_instant
+from tests.e2e.support.waiting import room_in_window, wait_for_instant, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,13 +28,14 @@ COMMANDS = page.commands()
 WINDOW = 3
 """Seconds of the windows that are waited for."""
 TRIES = 3
+WITHIN = 30.0
 
 
 @pytest.fixture(scope="module")
 async def sites(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[Site]]:
     """The demo with each store; by Envoy's account every call of it was answered."""
     await room_in_window(HOUR, 40)
-    async with run_sites(tmp_path_factory.mktemp("customers")) as running:
+    async with run_sites(tmp_path_factory.mktemp("customers"), *FLAGS) as running:
         yield running
         for site in running:
             outcomes = await site.deployment.edge.outcomes()
@@ -40,8 +46,9 @@ def test_the_page_has_what_was_promised() -> None:
     """Nothing here passes because there was nothing to read."""
     assert [tier.name for tier in TIERS] == ["free", "pro", "team"]
     assert TIERS[1] == page.Tier("pro", 1_000, 100, 10, 2_000_000)
-    assert COMMANDS.keys() == {"invoke", "denied", "batch", "stream", "usage"}
-    assert len(page.codes()) == 1
+    calls = {"invoke", "denied", "batch", "stream", "usage"}
+    assert COMMANDS.keys() == {*calls, "make", "alerts", "remove"}
+    assert len(page.codes()) == 2
 
 
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
@@ -135,7 +142,7 @@ async def test_a_wrong_page_would_be_found(sites: list[Site]) -> None:
 
 async def test_the_client_of_the_page_waits_as_long_as_it_is_told(sites: list[Site]) -> None:
     """It is refused, sleeps, and is served; and says so as the page says."""
-    (code,) = page.codes()
+    code = page.codes()[0]
 
     async def promise(site: Site) -> None:
         for _ in range(TRIES):
@@ -152,6 +159,60 @@ async def test_the_client_of_the_page_waits_as_long_as_it_is_told(sites: list[Si
         pytest.fail("no window was long enough for this machine")
 
     await everywhere(sites, promise)
+
+
+async def test_an_alert_comes_at_its_threshold_and_is_verified(sites: list[Site]) -> None:
+    """Asked for, posted at the 800th of a thousand requests, told of, and removed, as shown."""
+    await room_in_window(HOUR, 20)
+
+    async def promise(site: Site) -> None:
+        key = await site.key("pro", "requests=1_000/hour")
+        async with receiver() as hooks:
+            place = (site.edge, key, hooks.url(""))
+            made = await page.run(COMMANDS["make"], *place)
+            page.compare(COMMANDS["make"].answer, made)
+            alert = json.loads(made.body)
+            await until_watched([site.deployment.limiter], 1)
+            await site.use(key, "requests", 799)
+            assert not hooks.got
+            assert shown(await site.request(key)).remaining == 200
+            await wait_until(lambda: bool(hooks.got), description="the webhook came", within=WITHIN)
+            (hook,) = hooks.got
+            page.compare(page.event(), page.Answer([], hook.body.decode()))
+            assert_verified(alert["secret"], hook)
+            await wait_until(lambda: told(place), description="its owner reads of it")
+            removed = await page.run(COMMANDS["remove"], *place, ALERT=alert["id"])
+            page.compare(COMMANDS["remove"].answer, removed)
+
+    async def told(place: tuple[str, str, str]) -> bool:
+        try:
+            page.compare(COMMANDS["alerts"].answer, await page.run(COMMANDS["alerts"], *place))
+        except AssertionError:
+            return False
+        return True
+
+    await everywhere(sites, promise)
+
+
+def assert_verified(secret: str, hook: Hook) -> None:
+    """The page's code takes the event once, and nothing that was tampered with."""
+    code = page.codes()[1]
+    names: dict[str, Any] = {}
+    with mock.patch.dict("os.environ", {"WEBHOOK_SECRET": secret}):
+        exec(compile(code.text, "docs/customers.md", "exec"), names)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for headers, body, status in (
+            (hook.headers, hook.body, 204),
+            (hook.headers, hook.body, 204),
+            (hook.headers, hook.body.replace(b"800", b"801"), 401),
+            (hook.headers | {"webhook-id": "msg_other"}, hook.body, 401),
+            (hook.headers | {"webhook-timestamp": "1640995200"}, hook.body, 401),
+            (hook.headers | {"webhook-signature": "v1,é"}, hook.body, 401),
+            ({}, hook.body, 401),
+        ):
+            assert names["received"](headers, body) == status
+    assert printed.getvalue() == code.printed
 
 
 async def test_what_a_429_says_to_do_helps(sites: list[Site]) -> None:

@@ -51,6 +51,8 @@ class Hook(NamedTuple):
     id: str
     is_genuine: bool
     """Whether the receiver's own library says so."""
+    headers: dict[str, str]
+    """Names in lower case."""
     body: bytes
 
 
@@ -94,8 +96,10 @@ class Receiver:
         try:
             Webhook(self.secrets[path]).verify(body, headers)
         except Exception:  # noqa: BLE001 - its kinds are the library's
-            return Hook(path, headers.get("webhook-id", ""), is_genuine=False, body=body)
-        return Hook(path, headers["webhook-id"], is_genuine=True, body=body)
+            return Hook(
+                path, headers.get("webhook-id", ""), is_genuine=False, headers=headers, body=body
+            )
+        return Hook(path, headers["webhook-id"], is_genuine=True, headers=headers, body=body)
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,8 @@ from tests.architecture.source import ROOT
 
 PAGE: Final = (ROOT / "docs/customers.md").read_text("utf-8")
 DOCUMENTED: Final = "https://api.example.com"
+HOOKS: Final = "https://hooks.example.com"
+"""Where the page's customer has its receiver."""
 WITHIN: Final = 30.0
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _SECONDS: Final = {"x-ratelimit-reset", "x-ratelimit-reset-after", "retry-after", "retry_after"}
@@ -62,13 +64,28 @@ def tiers(page: str = PAGE) -> list[Tier]:
 
 
 def commands(page: str = PAGE) -> dict[str, Command]:
-    """Return the commands by the last word of the path that they call; the 429 is `denied`."""
+    """Return the commands by what they do."""
     found = {}
     for text, printed in re.findall(r"(?ms)^```console\n\$ ([^\n]*)\n(.*?)^```$", page):
         command = Command(text, _answer(text, printed))
-        name = re.findall(rf"{DOCUMENTED}[\w/]*?/(\w+)(?: |$)", text)[0]
-        found["denied" if "429" in "".join(command.answer.head[:1]) else name] = command
+        found[_name(command)] = command
     return found
+
+
+def _name(command: Command) -> str:
+    """Return the last word of the path, but for the 429, and for what changes alerts."""
+    (word,) = re.findall(rf"{DOCUMENTED}[\w/]*?/(\w+)/?[ $]", command.text)
+    if "429" in "".join(command.answer.head[:1]):
+        return "denied"
+    if word == "alerts" and "DELETE" in command.text:
+        return "remove"
+    return "make" if word == "alerts" and " -d " in command.text else str(word)
+
+
+def event(page: str = PAGE) -> Answer:
+    """Return the event that the page shows."""
+    (text,) = re.findall(r"(?ms)^```json\n(.*?)^```$", page)
+    return Answer([], text)
 
 
 def codes(page: str = PAGE) -> list[Code]:
@@ -85,11 +102,14 @@ def _answer(command: str, printed: str) -> Answer:
     return Answer(head.strip().splitlines(), body)
 
 
-async def run(command: Command, edge: str, key: str, **variables: str) -> Answer:
-    """Run a command of the page in a shell, against this Envoy."""
-    text = command.text.replace(DOCUMENTED, f"http://{edge}")
+async def run(
+    command: Command, edge: str, key: str, hooks: str = HOOKS, **variables: str
+) -> Answer:
+    """Run a command of the page in a shell, against this Envoy and this receiver."""
+    text = command.text.replace(DOCUMENTED, f"http://{edge}").replace(HOOKS, hooks)
     assert text != command.text
-    return _answer(text, await shell("bash", "-c", text, KEY=key, **variables))
+    printed = await shell("bash", "-c", text, KEY=key, **variables)
+    return _answer(text, printed.replace(hooks, HOOKS))
 
 
 async def shell(*words: str, **variables: str) -> str:
@@ -130,6 +150,8 @@ def _compare_json(name: str, promised: Any, given: Any) -> None:  # noqa: ANN401
         assert len(given) == len(promised), name
         for value, other in zip(promised, given, strict=True):
             _compare_json(name, value, other)
+    elif isinstance(promised, str) and promised.endswith("…"):
+        assert given.startswith(promised.removesuffix("…")), name
     elif isinstance(promised, str) and _MOMENT.fullmatch(promised):
         assert _MOMENT.fullmatch(given), name
     elif name in _SECONDS:
