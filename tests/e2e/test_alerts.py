@@ -11,9 +11,11 @@ from tests.e2e.support.hooks import (
     FLAGS,
     LIMIT,
     THRESHOLD,
+    WITHIN,
     customer,
     policy_text,
     receiver,
+    survive,
     until_watched,
     use,
 )
@@ -23,7 +25,6 @@ from tests.support.redis.server import Server
 
 MANY = 1_000
 SOME = 40
-WITHIN = 60.0
 
 
 @pytest.fixture
@@ -76,34 +77,7 @@ async def test_nothing_is_lost_while_nobody_receives_and_nobody_sends(
     place: str, policy: Path
 ) -> None:
     """The receiver fails and then is gone, the limiter is killed: the same ids, once."""
-    keys = [f"key-{number}" for number in range(SOME)]
-    async with receiver() as hooks:
-        async with (
-            run_limiter(policy, store=place, flags=FLAGS) as killed,
-            customer(policy, place) as anna,
-        ):
-            for key in keys:
-                await anna.wish(key, hooks)
-            await until_watched([killed], SOME)
-            await room_in_window(DAY, WITHIN)
-            hooks.status = 503
-            await use(killed, keys, LIMIT)
-
-            async def all_tried() -> bool:
-                return 0 not in await anna.attempts(keys)
-
-            await wait_until(all_tried, description="each was tried", within=WITHIN)
-            await hooks.down()
-            killed.process.kill()
-            await killed.process.wait()
-        refused, hooks.got, hooks.status = hooks.got, [], 204
-        await hooks.up()
-        async with run_limiter(policy, store=place, flags=FLAGS):
-            await wait_until(lambda: len(hooks.got) >= SOME, description="all", within=WITHIN)
-
-    assert len({hook.id for hook in refused}) == SOME
-    assert all(hook.is_genuine for hook in hooks.got)
-    assert Counter(h.id for h in hooks.got) == dict.fromkeys((h.id for h in refused), 1)
+    await survive(place, policy, [f"key-{number}" for number in range(SOME)], down=0)
 
 
 async def test_a_removed_alert_is_not_told(redis_server: Server, policy: Path) -> None:

@@ -174,9 +174,9 @@ class Courier:
             alerts = await self._outbox.alerts(message.subject)
             alert = next((each for each in alerts if each.id == message.alert), None)
             route = None if alert is None else self._opened(alert)
-            if route is None:  # removed meanwhile; sealed with a secret that is gone; not allowed
+            if alert is None or route is None:
                 self._count("dropped")
-                await self._outbox.acknowledge(message, "")
+                await self._outbox.acknowledge(message, self._state(message, "given_up", "refused"))
             elif self._busy[route.to.host] >= EACH or self._busy[message.subject] >= EACH_KEY:
                 await self._outbox.put_off(message, self._slot(route.to.host), "")
             else:
@@ -208,13 +208,17 @@ class Courier:
         else:
             outcome = "failed"
         self._count(outcome)
-        said = {"state": outcome, "at": now, "attempts": tried.attempts, "status": status or None}
-        state = json.dumps(said | ({"error": why} if why else {}))
+        state = self._state(tried, outcome, why, status)
         if outcome == "failed":
             due = self._clock() + pause(tried.attempts, self._chance())
             await self._outbox.put_off(tried, due, state)
         else:
             await self._outbox.acknowledge(tried, state)
+
+    def _state(self, message: Message, outcome: str, why: str, status: int = 0) -> str:
+        """Return what is kept of an attempt, if the alert is."""
+        said = {"state": outcome, "at": self._clock(), "attempts": message.attempts}
+        return json.dumps(said | {"status": status or None, "error": why})
 
     def _over(self, host: str, subject: bytes) -> None:
         """Let the next one post to this host, and of this key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc.aio
@@ -20,8 +21,8 @@ from ratelimitd.clock import SystemClock
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.policy.load import load
 from ratelimitd.policy.matcher import Matcher
-from tests.e2e.support.limiter import METHOD, Limiter
-from tests.e2e.support.waiting import wait_until
+from tests.e2e.support.limiter import METHOD, Limiter, run_limiter
+from tests.e2e.support.waiting import room_in_window, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,6 +35,8 @@ LIMIT: Final = 10
 THRESHOLD: Final = 80
 DAY: Final = 86_400.0
 FLAGS: Final = ("--allow-private-webhooks",)
+WITHIN: Final = 60.0
+"""Seconds: generous, for machines that do something else beside."""
 _UNDER_WAY: Final = 50
 
 
@@ -188,3 +191,39 @@ async def until_watched(limiters: Sequence[Limiter], keys: int) -> None:
             return (await limiter.figures())["alerts_keys"] >= keys
 
         await wait_until(known, description="alerts are known there")
+
+
+async def survive(place: str, policy: Path, keys: Sequence[str], down: float) -> None:
+    """Let a receiver be down for so many seconds, and the limiter killed meanwhile.
+
+    It refuses what comes first, then connections. Afterwards it gets the same ids, each once.
+    """
+    async with receiver() as hooks, customer(policy, place) as anna:
+        async with run_limiter(policy, store=place, flags=FLAGS) as killed:
+            for key in keys:
+                await anna.wish(key, hooks)
+            await until_watched([killed], len(keys))
+            await room_in_window(DAY, down + WITHIN)
+            hooks.status = 503
+            await use(killed, keys, LIMIT)
+
+            async def all_tried() -> bool:
+                return 0 not in await anna.attempts(keys)
+
+            await wait_until(all_tried, description="each was tried", within=WITHIN)
+            await hooks.down()
+            await asyncio.sleep(down / 2)
+            killed.process.kill()
+            await killed.process.wait()
+        await asyncio.sleep(down / 2)
+        refused, hooks.got, hooks.status = hooks.got, [], 204
+        await hooks.up()
+        async with run_limiter(policy, store=place, flags=FLAGS):
+            patience = WITHIN + 2 * down
+            await wait_until(
+                lambda: len(hooks.got) >= len(keys), description="all arrive", within=patience
+            )
+    ids = {hook.id for hook in refused}
+    assert len(ids) == len(keys)
+    assert all(hook.is_genuine for hook in hooks.got)
+    assert Counter(hook.id for hook in hooks.got) == dict.fromkeys(ids, 1)
