@@ -69,7 +69,9 @@ Generator = Annotated[
     Parameter(help="What makes the load: `h2load` or `grpcio`. Default: h2load if installed."),
 ]
 Hits = Annotated[int | None, Parameter(help="How much to ask for. Default: 1.")]
-Http = Annotated[str, Parameter(help="Where `/healthz` and `/readyz` are served.")]
+Http = Annotated[
+    str, Parameter(help="Where customers ask about their keys, and probes are served.")
+]
 Json = Annotated[bool, Parameter(name="--json", help="Answer in JSON, of a shape that stays.")]
 Key = Annotated[
     str,
