@@ -68,7 +68,9 @@ async def test_usage_leases_and_reset_tell_of_one_key() -> None:
         await limiter.charge(40, api_key=KEY)
         leases = {await desk.hold() for _ in range(2)}
         usage = {limit["limit"]: limit for limit in (await desk.told("usage"))["limits"]}
-        assert usage["requests/hour"]["used"] == 40
+        hour = usage["requests/hour"]
+        assert (hour["used"], "forecast" in hour) == (40, True)
+        assert usage["concurrent"]["forecast"] is None
         (held,) = (await desk.told("leases"))["limits"]
         assert (held["limit"], held["amount"], held["held"]) == ("concurrent", 10, 2)
         assert len({lease["mark"] for lease in held["leases"]}) == 2

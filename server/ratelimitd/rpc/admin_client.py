@@ -27,19 +27,23 @@ def as_dict(message: Message) -> dict[str, Any]:
     told: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return _plain(message.DESCRIPTOR, told)
+    return _whole(message.DESCRIPTOR, told)
 
 
-def _plain(kind: Any, told: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a descriptor, of which there are two types
-    """Return 64-bit counts as numbers, at any depth: JSON of protobuf writes them as strings."""
-    for name, value in told.items():
-        field = kind.fields_by_name[name]
-        inner = field.message_type
+def _whole(kind: Any, told: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - two types of it
+    """Mend JSON of protobuf, at any depth: it writes counts as texts, and leaves out what is not.
+
+    `kind` describes the message that was told.
+    """
+    for field in kind.fields:
+        name, inner = field.name, field.message_type
         if field.cpp_type == field.CPPTYPE_UINT64:
-            told[name] = int(value)
-        elif inner is not None and inner.file is kind.file and not inner.GetOptions().map_entry:
-            for each in value if field.is_repeated else (value,):
-                _plain(inner, each)
+            told[name] = int(told[name])
+        elif inner is not None and told.setdefault(name, None) and inner.file is kind.file:
+            if not field.is_repeated:
+                _whole(inner, told[name])
+            elif not inner.GetOptions().map_entry:
+                told[name] = [_whole(inner, each) for each in told[name]]
     return told
 
 

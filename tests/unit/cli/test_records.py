@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
 from ratelimitd.cli._records import Given, line
 from ratelimitd.errors import SettingsError
+from ratelimitd.rpc.admin_client import as_dict, record_of
 
 UNTIL = "9000-01-01T12:00:00+02:00"
 
@@ -67,3 +70,14 @@ def test_a_record_reads_as_one_line() -> None:
         "00ff  pro  requests=5/day  boost  2x  requests=500/hour  tokens=1M/day  "
         "until 9000-01-01T10:00:00Z  expires 2030-01-01T00:00:00Z  disabled  a note"
     )
+
+
+def test_a_record_goes_out_as_json_and_comes_back() -> None:
+    """In whole: counts are numbers, at any depth, and what is not there is null."""
+    record = boosted()
+    bucket = pb.OwnLimit(meter="requests", rate="5/day", burst=7, when={"route": "a"}, per=["org"])
+    record.limits.append(bucket)
+    record.attributes["org"] = "acme"
+    told = json.loads(json.dumps(as_dict(record)))
+    assert (told["limits"][0]["burst"], told["version"], told["expires"]) == (7, 0, None)
+    assert record_of({**told, "api_key": "sk-1"}) == (record, "sk-1")
