@@ -1,5 +1,7 @@
 """Decisions about registered keys: looked up once, changed at once, and never waiting when warm."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -200,3 +202,54 @@ def test_the_cache_is_bounded() -> None:
     for number in range(100):
         at_once(bench.known.fetch([Subject(b"%016d" % number)]))
     assert bench.known.figures()["registry_keys"] <= 20
+
+
+def test_invented_keys_have_no_registered_one_forgotten() -> None:
+    """So that it serves in an outage, whoever asked in between."""
+    bench = Bench()
+    bench.put(acme(is_revoked=True))
+    known = KnownKeys(bench.records, bench.clock, kept=10)
+    at_once(known.fetch([KEY]))
+    for number in range(100):
+        at_once(known.fetch([Subject(b"%016d" % number)]))
+    bench.records.is_away = True
+    known.changed([KEY])
+    at_once(known.fetch([KEY]))
+    found = known.known(KEY)
+    assert found
+    record = found.under(agent_api())
+    assert (record and record.refusal, found.is_doubtful) == ("revoked", True)
+
+
+class Slow(MemoryRecords):
+    """A registry whose answers come when they are let."""
+
+    is_instant = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def get(self, subjects: Sequence[Subject]) -> list[Record | None]:
+        """Wait to be let."""
+        await self.answers.wait()
+        return await super().get(subjects)
+
+
+async def test_a_late_answer_is_in_force_when_it_comes() -> None:
+    """Until then a key of which nothing is known is limited as an unregistered one."""
+    records = Slow()
+    await records.put([acme(is_revoked=True)])
+    known = KnownKeys(records, ManualClock(NEW_YEAR), patience=0.001)
+    await known.fetch([KEY])
+    meanwhile = known.known(KEY)
+    assert meanwhile
+    assert (meanwhile.under(agent_api()), meanwhile.is_doubtful) == (None, True)
+    answer = known._waiting[KEY]
+    records.answers.set()
+    await answer
+    found = known.known(KEY)
+    assert found
+    record = found.under(agent_api())
+    assert (record and record.refusal, found.is_doubtful) == ("revoked", False)
+    assert known.lookups == 1

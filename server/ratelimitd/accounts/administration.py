@@ -17,6 +17,7 @@ from ratelimitd.accounts.record import as_dict
 from ratelimitd.accounts.records import CONFLICT
 from ratelimitd.accounts.resetting import Forgotten, check_meter, forgets, refunds
 from ratelimitd.accounts.usage import Counted, Usage, look
+from ratelimitd.background import by_turns
 from ratelimitd.errors import (
     AccountError,
     KeyExistsError,
@@ -119,7 +120,7 @@ class Administration:
 
     async def load(self, who: str, records: Sequence[Record]) -> int:
         """Write records, whatever was there; return how many. Raises `InvalidFieldsError`."""
-        for record in records:
+        async for record in by_turns(records):
             self._check(record)
             if in_policy(self._matchers, [record.subject]) is not None:
                 raise KeyExistsError(IN_FILE)
@@ -132,7 +133,7 @@ class Administration:
                 for each in left.values()
             ]
             versions = await self._records.put(new)
-            for record, version in zip(new, versions, strict=True):
+            async for record, version in by_turns(zip(new, versions, strict=True)):
                 if version != CONFLICT:
                     made = replace(record, version=version)
                     self._done(who, "import", before.get(record.subject), made)

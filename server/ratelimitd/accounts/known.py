@@ -2,8 +2,9 @@
 
 Decisions ask it without waiting. It owns how soon a change is in force here: the registry's feed is
 read every `EVERY` seconds, and what changed (or whose time has come) is forgotten, so that it is
-looked up by the next decision that needs it. Unknown keys are remembered like others. While the
-registry is away, what was last known serves.
+looked up by the next decision that needs it. Unknown keys are remembered like others, but apart, so
+that whoever invents keys has no registered one forgotten. While the registry is away, what was last
+known serves.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ EVERY = 0.2
 SILENCE = 1.0
 """Seconds without the feed after which records are read again, once it is back."""
 KEPT = 32_768
-"""Keys per generation of the cache; two generations, about 0.5 KiB each key."""
+"""Keys per generation of a cache; two caches of two generations, about 0.5 KiB each key."""
 _TRIES = 3
 _MOST_DUE = 1_024
 _TURNS = 2  # of the event loop, in which replies that have arrived are handed out
@@ -71,8 +72,10 @@ class KnownKeys:
         self.records = records
         self._clock = clock
         self._patience = patience
-        self._memo: Memo[Subject, Entry] = Memo(kept)
+        self._registered: Memo[Subject, Entry] = Memo(kept)
+        self._strangers: Memo[Subject, Entry] = Memo(kept)
         self._alive: WeakValueDictionary[Subject, Entry] = WeakValueDictionary()
+        """The last of each key, as long as a cache or a plan has it."""
         self._waiting: dict[Subject, asyncio.Future[None]] = {}
         self._due: list[tuple[int, Subject]] = []
         self._doubtful: set[Subject] = set()
@@ -103,14 +106,26 @@ class KnownKeys:
         """Return numbers for operators."""
         return {
             "registry_up": int(self._is_up),
-            "registry_keys": len(self._memo),
+            "registry_keys": len(self._registered) + len(self._strangers),
             "registry_lookups_total": self.lookups,
         }
 
     def known(self, subject: Subject) -> Known | None:
         """See `Registry.known`."""
-        entry = self._memo.get(subject) or self._memo.recall(subject) or self._alive.get(subject)
+        entry = self._last(subject)
         return entry if entry is not None and entry.current else None
+
+    def _last(self, subject: Subject) -> Entry | None:
+        """Return what was last known, and keep it."""
+        entry = self._alive.get(subject)
+        if entry is not None:
+            cache = self._cache(entry)
+            if cache.get(subject) is None and cache.recall(subject) is None:
+                cache.put(subject, entry)
+        return entry
+
+    def _cache(self, entry: Entry) -> Memo[Subject, Entry]:
+        return self._strangers if entry.record is None else self._registered
 
     async def fetch(self, subjects: Iterable[Subject]) -> None:
         """See `Registry.fetch`. Everybody who waits for a key waits for the same look."""
@@ -173,7 +188,7 @@ class KnownKeys:
         now = self._clock()
         self.changed((subject,))
         entry = Entry(record, now, is_doubtful=is_doubtful)
-        self._memo.put(subject, entry)
+        self._cache(entry).put(subject, entry)
         self._alive[subject] = entry
         if entry.due:
             heapq.heappush(self._due, (entry.due, subject))
@@ -184,8 +199,12 @@ class KnownKeys:
             self._doubtful.add(subject)
 
     def _make_do(self, subject: Subject) -> None:
-        """Know for a while what was known last, or that nobody knows."""
-        last = self._memo.get(subject) or self._memo.recall(subject) or self._alive.get(subject)
+        """Know what was known last, or that nobody knows, until the registry has answered.
+
+        A look that is under way replaces it when it ends; one that failed is made again as soon as
+        the feed can be read.
+        """
+        last = self._last(subject)
         record = last.record if last is not None else None
         self._learn(subject, record, is_doubtful=True)
 

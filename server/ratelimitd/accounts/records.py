@@ -71,7 +71,7 @@ class Records(Protocol):
     async def get(self, subjects: Sequence[Subject]) -> list[Record | None]:
         """Return the records of subjects, in their order; None where there is none.
 
-        Costs one round trip.
+        Costs one round trip, and one for each 100.
         """
         ...
 
@@ -87,7 +87,7 @@ class Records(Protocol):
         """Return up to `most` records whose subjects come after `after`, in their order.
 
         With `tier` those of that tier alone; a page may then have fewer, or none, and not be the
-        last. Costs about as much on the last page as on the first.
+        last. Costs about as much on the last page as on the first, and no more with a tier.
         """
         ...
 

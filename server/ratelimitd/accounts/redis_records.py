@@ -3,6 +3,7 @@
     rlk1:{keys}:records   hash: subject to version and record
     rlk1:{keys}:versions  sorted set: subject by the version of its last change, which is the feed
     rlk1:{keys}:index     sorted set: subjects in their order, for pages
+    rlk1:{keys}:tiers     sorted set: tier, a zero byte and subject, for pages of a tier
     rlk1:{keys}:version   the last version
     rlk1:{keys}:origin    which registry this is
 
@@ -33,11 +34,11 @@ PREFIX: Final = "rlk1:{keys}:"
 """Begins every key of records."""
 SILENCE: Final = 1.0
 """Seconds that Redis may be silent before a command has failed."""
-_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN = (
-    PREFIX + name for name in ("records", "versions", "index", "version", "origin")
+_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN, _TIERS = (
+    PREFIX + name for name in ("records", "versions", "index", "version", "origin", "tiers")
 )
 _PUT = (files("ratelimitd.accounts") / "lua" / "put.lua").read_text()
-_AT_ONCE = 100  # commands under way: reads of decisions wait behind them
+_AT_ONCE = 100  # commands under way, or records of one: decisions wait behind them
 
 
 class RedisRecords:
@@ -70,11 +71,13 @@ class RedisRecords:
 
     async def get(self, subjects: Sequence[Subject]) -> list[Record | None]:
         """See `Records.get`."""
-        if not subjects:
-            return []
-        bodies = await self._slot.ask("HMGET", _BODIES, *subjects)
-        pairs = zip(subjects, bodies, strict=True)
-        return [None if body is None else _loaded(subject, body) for subject, body in pairs]
+        told: list[Record | None] = []
+        for first in range(0, len(subjects), _AT_ONCE):
+            some = subjects[first : first + _AT_ONCE]
+            bodies = await self._slot.ask("HMGET", _BODIES, *some)
+            pairs = zip(some, bodies, strict=True)
+            told += [body if body is None else _loaded(subject, body) for subject, body in pairs]
+        return told
 
     async def put(self, records: Sequence[Record]) -> list[int]:
         """See `Records.put`."""
@@ -84,17 +87,22 @@ class RedisRecords:
         return told
 
     async def _put(self, record: Record) -> int:
-        names = (_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN)
-        values = (record.subject, str(record.version), dumps(record), secrets.token_hex(8))
+        names = (_BODIES, _VERSIONS, _INDEX, _VERSION, _ORIGIN, _TIERS)
+        new = (dumps(record), secrets.token_hex(8), record.tier)
+        values = (record.subject, str(record.version), *new)
         version: int = await self._slot.run(_PUT, names, *values)
         return version
 
     async def page(self, after: bytes, most: int, tier: str = "") -> Page:
         """See `Records.page`."""
-        first = b"(" + after if after else b"-"
-        subjects = await self._slot.ask("ZRANGEBYLEX", _INDEX, first, b"+", "LIMIT", "0", str(most))
+        first, last, index, before = b"(" + after if after else b"-", b"+", _INDEX, 0
+        if tier:
+            index, before = _TIERS, len(tier.encode()) + 1
+            first, last = b"(%b\0%b" % (tier.encode(), after), b"(%b\1" % tier.encode()
+        told = await self._slot.ask("ZRANGEBYLEX", index, first, last, "LIMIT", "0", str(most))
+        subjects = [Subject(each[before:]) for each in told]
         found = filter(None, await self.get(subjects))
-        wanted = [record for record in found if not tier or record.tier == tier]
+        wanted = [record for record in found if tier in {"", record.tier}]
         return Page(wanted, subjects[-1] if len(subjects) == most else b"")
 
     async def watch(self, mark: Mark) -> Changes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2, admin_pb2_grpc
+from ratelimitd.background import by_turns
 from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.rpc import admin_records as convert
 from ratelimitd.rpc.answering import answered, parse_with
@@ -119,7 +120,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         async def load(message: admin_pb2.ImportKeysRequest) -> admin_pb2.ImportKeysResponse:
             if len(message.keys) > MOST_RECORDS:
                 raise InvalidFieldsError.of(("keys", f"at most {MOST_RECORDS}"))
-            records = [self._imported(at, each) for at, each in enumerate(message.keys)]
+            numbered = by_turns(enumerate(message.keys))
+            records = [self._imported(at, each) async for at, each in numbered]
             written = await self._admin.load(_who(context), records)
             return admin_pb2.ImportKeysResponse(written=written, lasting=self._admin.is_lasting)
 
