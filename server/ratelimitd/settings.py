@@ -34,6 +34,18 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def network(text: str) -> Network:
+    """Return the network that an address or `ADDRESS/PREFIX` spells. Raises `SettingsError`."""
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError as error:
+        msg = f"{text!r} is no address and no network; write 10.0.0.7, 10.0.0.0/24 or fd00::/64"
+        raise SettingsError(msg) from error
+
+
 def duration(text: str) -> float:
     """Return seconds of `12ms`, `3s`, `2m`, `1h`, or of a bare number. Raises `SettingsError`."""
     match = _DURATION.fullmatch(text.strip())
@@ -103,7 +115,9 @@ class Settings:
     listen: tuple[Address, ...] = (Address("127.0.0.1", 8081),)
     """gRPC."""
     http: Address = Address("127.0.0.1", 8080)
-    """Probes."""
+    """Customers and probes."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """From where X-Forwarded-For is believed on `http`, beside this machine."""
     admin: Address = Address("127.0.0.1", 9090)
     """Metrics and administration."""
     transport: str = "h2corn"

@@ -13,7 +13,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from ratelimitd.accounts.reads import PER_ADDRESS
-from ratelimitd.http import page, usage
+from ratelimitd.http import door, page, usage
 from ratelimitd.http.door import LARGEST_BODY
 from tests.rpc.support.http_api import Api, api_of, bearer, problem
 from tests.rpc.support.serving import running
@@ -90,6 +90,18 @@ async def test_a_body_that_never_ends_is_not_kept(api: Api) -> None:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /v1/usage HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\r\n")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+    writer.close()
+
+
+async def test_a_body_that_drips_is_not_waited_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, when all of it should have come."""
+    monkeypatch.setattr(door, "SLOWEST_BODY", 0.05)
+    host, _, port = api.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /v1/usage HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408")
     writer.close()
 
 

@@ -6,7 +6,7 @@ import re
 from ratelimitd.accounts import alerts as domain
 from ratelimitd.accounts import reads
 from ratelimitd.http import alerts, problems, usage
-from ratelimitd.http.door import LARGEST_BODY
+from ratelimitd.http.door import LARGEST_BODY, SLOWEST_BODY
 from tests.architecture.source import ROOT
 
 TEXT = (ROOT / "docs/http-api.md").read_text("utf-8")
@@ -29,6 +29,7 @@ def test_each_limit_is_told() -> None:
     assert f"| requests from one address | {reads.PER_ADDRESS} |" in TEXT
     assert f"bounded to {reads.ROOM:,} keys" in TEXT
     assert f"over {LARGEST_BODY >> 10} KiB" in TEXT
+    assert f"longer than {SLOWEST_BODY:g} s" in TEXT
     assert f"At most {domain.MOST_ALERTS} a key" in TEXT
 
 

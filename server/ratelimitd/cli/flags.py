@@ -234,6 +234,16 @@ class AdminTarget:
 
 HERE = AdminTarget()
 """The admin listener of this machine's limiter."""
+TrustedProxies = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--trusted-proxy",
+        env_var="RATELIMITD_TRUSTED_PROXY",
+        env_var_split=split,
+        help="An address or network whose X-Forwarded-For is believed on `--http`, as that of "
+        "Envoys on other machines; repeat it for several. This machine's is believed always.",
+    ),
+]
 WithEnvoy = Annotated[bool, Parameter(help="Put a real Envoy in front of the stub API.")]
 Workers = Annotated[
     int,

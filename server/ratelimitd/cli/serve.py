@@ -54,6 +54,7 @@ def serve(
     registry: flags.Registry = None,
     listen: flags.Listens = None,
     http: flags.Http = "127.0.0.1:8080",
+    trusted_proxy: flags.TrustedProxies = None,
     admin: flags.Admin = flags.LOCAL_ADMIN,
     transport: flags.Transport = "auto",
     workers: flags.Workers = 1,
@@ -81,6 +82,7 @@ def serve(
     plain = {"workers": workers, "allow_private_webhooks": allow_private_webhooks}
     chosen: dict[str, Any] = {**_paths(files), "tls": _paths(tls), **kept, **told, **plain}
     chosen["listen"] = listen or ["127.0.0.1:8081"]
+    chosen["trusted_proxy"] = trusted_proxy or []
     return _run(chosen, log_format)
 
 

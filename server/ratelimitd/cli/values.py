@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratelimitd.errors import SettingsError
-from ratelimitd.settings import Address, Settings, duration, read_secrets
+from ratelimitd.settings import Address, Settings, duration, network, read_secrets
 from ratelimitd.tls import CERT, CLIENT_CA, KEY, Tls
 
 if TYPE_CHECKING:
@@ -95,6 +95,12 @@ class Faults:
             ]
             return None
 
+    def of_each(
+        self, flag: str, read: Callable[[str], T], texts: Sequence[str]
+    ) -> tuple[T | None, ...]:
+        """Return the values of a flag that was given several times."""
+        return tuple(self.of(flag, read, text) for text in texts)
+
     def __bool__(self) -> bool:
         """Say whether anything is wrong so far."""
         return bool(self._found)
@@ -117,6 +123,7 @@ def settings(
     registry: str | None = None,
     listen: Sequence[str],
     http: str,
+    trusted_proxy: Sequence[str] = (),
     admin: str,
     transport: str = "h2corn",
     secret_file: str | Path | None = None,
@@ -131,8 +138,9 @@ def settings(
     """
     faults = Faults()
     wanted: dict[str, Any] = {
-        "listen": tuple(faults.of("--listen", Address.parse, text) for text in listen),
+        "listen": faults.of_each("--listen", Address.parse, listen),
         "http": faults.of("--http", Address.parse, http),
+        "trusted_proxies": faults.of_each("--trusted-proxy", network, trusted_proxy),
         "admin": faults.of("--admin", Address.parse, admin),
         "drain": faults.of("--drain", duration, drain),
         "store_timeout": faults.of("--store-timeout", duration, store_timeout),

@@ -142,7 +142,7 @@ def _add_making(app: FastAPI, alerting: Alerting, who_asks: Any) -> None:  # noq
         summary="Be told when a limit is nearly used",
         operation_id="createAlert",
         response_description="The alert, and the secret that its events are signed with.",
-        responses=failures(400, 401, 403, 409, 413, 415, 422, 429, 500, 503),
+        responses=failures(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503),
         dependencies=[Depends(_uncached), Depends(_json_alone)],
     )
     async def create(who: who_asks, wish: alerts.Wish) -> alerts.Made:

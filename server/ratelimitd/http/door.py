@@ -6,6 +6,7 @@ and that whatever goes wrong behind it is answered and logged without what was s
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import traceback
@@ -15,16 +16,19 @@ from ratelimitd.http import problems
 from ratelimitd.http.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ratelimitd.accounts.reads import ReadLimit
+    from ratelimitd.settings import Network
 
 _LOG = logging.getLogger("ratelimitd")
 
 LARGEST_BODY: Final = 8 << 10
 """Bytes of a request's body."""
+SLOWEST_BODY: Final = 10.0
+"""Seconds in which all of it has to come."""
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Never limited: an orchestrator asks as often as it likes."""
 _FORWARDED = b"x-forwarded-for"
@@ -33,10 +37,14 @@ _FORWARDED = b"x-forwarded-for"
 class Door:
     """An ASGI application of two: probes, which nothing holds up, and the customers' API."""
 
-    def __init__(self, probes: ASGIApp, api: ASGIApp, reads: ReadLimit) -> None:
+    def __init__(
+        self, probes: ASGIApp, api: ASGIApp, reads: ReadLimit, trusted: Sequence[Network] = ()
+    ) -> None:
+        """Believe what `trusted` networks say of whom they speak for, beside this machine."""
         self._probes = probes
         self._api = api
         self._reads = reads
+        self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -51,10 +59,14 @@ class Door:
             _LOG.error("a request failed", extra={"why": type(error).__name__, "at": place(error)})
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wait = await self._reads.of_address(address_of(scope))
+        wait = await self._reads.of_address(address_of(scope, self._trusted))
         if wait:
             raise problems.wait(wait)
-        body = await read_body(scope, receive)
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await read_body(scope, receive)
+        except TimeoutError:
+            raise ProblemError(408) from None
         if body is None:
             return  # the client has gone
         unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -65,19 +77,20 @@ class Door:
         await self._api(scope, replay, send)
 
 
-def address_of(scope: Scope) -> str:
+def address_of(scope: Scope, trusted: Sequence[Network] = ()) -> str:
     """Return whose request this is: the peer's address; empty for an unknown one (a unix socket).
 
-    Where the peer is on this machine (Envoy, or another proxy), the last address of X-Forwarded-For
-    is meant: the one that this proxy wrote. What stands before it a client may have made up.
+    Where the peer is on this machine or trusted (Envoy, or another proxy), the last address of
+    X-Forwarded-For is meant: the one that this proxy wrote. What stands before it a client may have
+    made up.
     """
     client: Any = scope.get("client") or ("",)
     peer = str(client[0])
-    if not _is_here(peer):
+    if peer and not _is_proxy(peer, trusted):
         return peer
     last = b",".join(_values(scope, _FORWARDED)).rpartition(b",")[2]
     forwarded = last.strip(b" \t").decode("latin-1")
-    return forwarded if _is_address(forwarded) else peer
+    return forwarded if _address(forwarded) is not None else peer
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes | None:
@@ -107,14 +120,18 @@ def _values(scope: Scope, name: bytes) -> Iterator[bytes]:
     return (value for key, value in scope["headers"] if key == name)
 
 
-def _is_here(peer: str) -> bool:
-    """Say whether a peer is on this machine."""
-    return not peer or (_is_address(peer) and ipaddress.ip_address(peer).is_loopback)
+def _is_proxy(peer: str, trusted: Sequence[Network]) -> bool:
+    """Say whether a peer speaks for others."""
+    address = _address(peer)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address is not None and (
+        address.is_loopback or any(address in network for network in trusted)
+    )
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(text)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None

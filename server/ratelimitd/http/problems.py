@@ -24,6 +24,7 @@ _STATUS = {
     403: ("NOT_REGISTERED", "Only keys that are registered can do this"),
     404: ("NOT_FOUND", "There is nothing here"),
     405: ("METHOD_NOT_ALLOWED", "This can be had by other methods, which Allow names"),
+    408: ("TOO_SLOW", "The request's body did not come in time"),
     409: ("TOO_MANY", "There are as many as there can be"),
     413: ("BODY_TOO_LARGE", "The request's body is longer than what is read of it"),
     415: ("UNSUPPORTED_MEDIA_TYPE", "Send the body as application/json"),

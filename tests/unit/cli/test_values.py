@@ -82,9 +82,12 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             store="memory",
             listen=["x", "127.0.0.1:99999"],
             http="127.0.0.1:0",
+            trusted_proxy=["10.0.0.0/8", "10.0.0.1/8", "envoy"],
             admin="",
             secret_file=tmp_path,
             drain="soon",
         )
     flags = [line.split(" ")[0].rstrip(":") for line in str(refused.value).splitlines()]
-    assert flags == ["--listen", "--listen", "--admin", "--drain", "--secret-file", "--policy"]
+    proxies = ["--trusted-proxy", "--trusted-proxy"]
+    files = ["--secret-file", "--policy"]
+    assert flags == ["--listen", "--listen", *proxies, "--admin", "--drain", *files]
