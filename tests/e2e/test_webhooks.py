@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ssl
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -16,6 +18,7 @@ from ratelimitd.clock import SystemClock
 from ratelimitd.http.webhooks import Poster
 from ratelimitd.model import Subject
 from tests.e2e.support.waiting import wait_until
+from tests.support.certificates import Authority
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ANNA = Subject(b"a" * 16)
@@ -23,7 +26,9 @@ MANY = 200
 
 
 @contextlib.asynccontextmanager
-async def receiver(answer: bytes, heads: list[str]) -> AsyncIterator[int]:
+async def receiver(
+    answer: bytes, heads: list[str], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Answer each request alike, noting its head; yield the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +38,7 @@ async def receiver(answer: bytes, heads: list[str]) -> AsyncIterator[int]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -63,6 +68,33 @@ async def test_what_is_no_answer_is_a_failed_attempt(answer: bytes) -> None:
         poster = Poster(allow_private=True)
         with pytest.raises(PostError, match="unreachable"):
             await poster(Destination(False, "127.0.0.1", port, "/"), {}, b"{}")
+
+
+@pytest.mark.parametrize(("issued", "is_trusted"), [("hooks.example", True), ("a.example", False)])
+async def test_a_certificate_is_that_of_the_name(issued: str, is_trusted: bool) -> None:
+    """Though the connection goes to an address that was checked."""
+    authority = Authority()
+    identity = authority.issue(issued)
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    client.load_verify_locations(cadata=authority.cert.decode())
+    with tempfile.NamedTemporaryFile() as pem:
+        pem.write(identity.key + identity.cert)
+        pem.flush()
+        server.load_cert_chain(pem.name)
+    heads: list[str] = []
+
+    async def here(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with receiver(b"HTTP/1.1 204 X\r\n\r\n", heads, server) as port:
+        poster = Poster(allow_private=True, resolve=here, tls=client)
+        to = Destination(True, "hooks.example", port, "/")
+        if is_trusted:
+            assert await poster(to, {}, b"{}") == 204
+        else:
+            with pytest.raises(PostError, match="tls"):
+                await poster(to, {}, b"{}")
+    assert len(heads) == is_trusted
 
 
 async def test_each_message_is_delivered_once() -> None:
