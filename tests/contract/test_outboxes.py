@@ -1,5 +1,9 @@
 """What every outbox promises: in memory, in a file, in Redis, Valkey and a cluster."""
 
+import asyncio
+import contextlib
+import re
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -9,10 +13,14 @@ from ratelimitd.accounts.alerts import Alert, AlertType
 from ratelimitd.accounts.outbox import Added, Message, Outbox
 from ratelimitd.accounts.redis_outbox import RedisOutbox
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
+from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.model import Subject
 from ratelimitd.stores.redis.opening import servers_of
 from tests.contract.servers import KINDS, url_of
+from tests.support.redis.server import Server
 from tests.support.stores import PATIENT
+
+ROOT = Path(__file__).parents[2]
 
 ROOM = 3
 SECOND = 1_000_000
@@ -169,3 +177,87 @@ async def test_everything_outlives_the_process(
     assert await second.add(message(1), NOW + 3600 * SECOND) is Added.KNOWN
     assert await second.claim(NOW + 2 * SECOND, NOW + 3 * SECOND, 10) == [message(1)]
     await second.close()
+
+
+async def test_a_redis_that_forgot_is_read_from_the_beginning(redis_server: Server) -> None:
+    """A replica that knew less has taken over: its feed begins before the mark."""
+    made = RedisOutbox(servers_of(redis_server.url, PATIENT))
+    await made.start()
+    for number in range(5):
+        await made.put(alert(number), 20)
+    mark, _ = await made.changes(0)
+    redis_server.flush()
+    assert await made.changes(mark) == (0, [])
+    await made.put(alert(9, BERT), 20)
+    mark, told = await made.changes(mark)
+    assert list(told) == [BERT]
+    assert await made.changes(mark) == (mark, [])
+    await made.close()
+
+
+async def test_more_changes_than_one_answer_holds(outbox: Outbox) -> None:
+    """They are told page by page, and then no more."""
+    subjects = {Subject(number.to_bytes(16, "big")) for number in range(1_500)}
+    await asyncio.gather(*(outbox.put(alert(int.from_bytes(each, "big"), each), 20) for each in subjects))
+    found, mark, told = set[Subject](), *await outbox.changes(0)
+    while told:
+        found.update(told)
+        mark, told = await outbox.changes(mark)
+    assert found == subjects
+
+
+async def test_nothing_but_ids_ends_by_itself(redis_server: Server) -> None:
+    """Alerts and messages have no lifetime; an id has one, or Redis would fill up."""
+    made = RedisOutbox(servers_of(redis_server.url, PATIENT))
+    await made.start()
+    await made.put(alert(1), 20)
+    await made.add(message(1), NOW + 3600 * SECOND)
+    await made.acknowledge(message(2), "delivered")
+    with redis_server.client() as client:
+        ending = {key for key in client.scan_iter("*") if client.ttl(key) > 0}
+        assert ending == {b"rla1:{alerts}:id:msg_1"}
+        assert all(key.startswith(b"rla1:{alerts}:") for key in client.scan_iter("*"))
+    await made.close()
+
+
+async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
+    """And nothing but that: docs/redis.md has the rules, on any engine."""
+    text = (ROOT / "docs" / "redis.md").read_text()
+    first = text.partition(">PASSWORD ")[2].partition("\n\n")[0].split()
+    more = text.partition("For [registered keys]")[2].partition(".\n")[0]
+    rules = [each for each in re.findall(r"[~+][a-z0-9:*|]+", more) if each != "~rlk1:*"]
+    assert "~rla1:*" in rules
+    with any_server.client() as client:
+        chosen = ("reset", "on", ">secret", *first, *rules)
+        client.execute_command("ACL", "SETUSER", "ratelimitd", *chosen)
+    url = any_server.url.replace("redis://", "redis://ratelimitd:secret@")
+    made = RedisOutbox(servers_of(url, PATIENT))
+    try:
+        await made.start()
+        await made.put(alert(1), 20)
+        await made.add(message(1), NOW + 3600 * SECOND)
+        (claimed,) = await made.claim(NOW + SECOND, NOW + 2 * SECOND, 10)
+        await made.put_off(claimed, NOW, "failed")
+        (claimed,) = await made.claim(NOW + SECOND, NOW + 2 * SECOND, 10)
+        await made.acknowledge(claimed, "delivered")
+        assert await made.states(["alert_1"]) == ["delivered"]
+        assert await made.alerts(ANNA) == [alert(1)]
+        assert (await made.changes(0))[1] == [ANNA]
+        assert await made.remove(ANNA, "alert_1")
+        assert await made.waiting() == 0
+    finally:
+        await made.close()
+        with any_server.client() as client:
+            client.execute_command("ACL", "DELUSER", "ratelimitd")
+
+
+async def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is written into a database that is not an outbox."""
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (a)")
+        other.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreUnavailableError, match="not ours"):
+        await SqliteOutbox(str(path)).start()
+    assert path.read_bytes() == before
