@@ -198,7 +198,9 @@ async def test_a_redis_that_forgot_is_read_from_the_beginning(redis_server: Serv
 async def test_more_changes_than_one_answer_holds(outbox: Outbox) -> None:
     """They are told page by page, and then no more."""
     subjects = {Subject(number.to_bytes(16, "big")) for number in range(1_500)}
-    await asyncio.gather(*(outbox.put(alert(int.from_bytes(each, "big"), each), 20) for each in subjects))
+    await asyncio.gather(
+        *(outbox.put(alert(int.from_bytes(each, "big"), each), 20) for each in subjects)
+    )
     found, mark, told = set[Subject](), *await outbox.changes(0)
     while told:
         found.update(told)
