@@ -7,16 +7,21 @@ import io
 import json
 import sys
 import time
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 
 from tests.e2e.support import page
-from tests.e2e.support.customer_promises import PROMISES, settled
+from tests.e2e.support.customer_promises import (
+    PROMISES,
+    places_and_tokens_are,
+    requests_are,
+    settled,
+)
 from tests.e2e.support.hooks import FLAGS, Hook, receiver, until_watched
-from tests.e2e.support.promised import HOUR, MINUTE, denial, shown
+from tests.e2e.support.promised import HOUR, MINUTE, shown
 from tests.e2e.support.sites import Promise, Site, everywhere, run_sites
 from tests.e2e.support.waiting import room_in_window, wait_for_instant, wait_until
 
@@ -52,58 +57,26 @@ def test_the_page_has_what_was_promised() -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
-async def test_a_tiers_requests_are_those_of_the_table(sites: list[Site], tier: page.Tier) -> None:
-    """The hour's limit is shown, the minute's denies, and usage tells of all."""
-    end = await room_in_window(MINUTE, 6)
-
-    async def promise(site: Site) -> None:
-        key = await site.key(tier.name)
-        first = shown(await site.request(key))
-        assert (first.limit, first.remaining) == (tier.hour, tier.hour - 1)
-        assert first.reset - first.reset_after <= time.time() + 1
-        await site.use(key, "requests", tier.minute - 2)
-        assert (await site.request(key)).status == 200
-        denied = await site.request(key)
-        told = shown(denied)
-        assert (told.limit, told.remaining, told.reset) == (tier.minute, 0, end)
-        assert denied.all("retry-after") == [str(told.reset_after)]
-        assert denial(denied) == {
-            "limit": tier.minute,
-            "remaining": 0,
-            "reset_at": datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "retry_after": told.reset_after,
-        }
-        limits = {each["name"]: each["limit"] for each in (await site.usage(key))["limits"]}
-        assert limits == {
-            "requests/hour": tier.hour,
-            "requests/minute": tier.minute,
-            "concurrent": tier.concurrent,
-            "tokens/month": tier.tokens,
-        }
-
-    await everywhere(sites, promise)
+async def test_a_row_of_the_table_is_in_force(sites: list[Site], tier: page.Tier) -> None:
+    """Its requests, its requests at a time, and its tokens."""
+    await room_in_window(MINUTE, 8)
+    await everywhere(sites, partial(requests_are, tier=tier))
+    await everywhere(sites, partial(places_and_tokens_are, tier=tier))
 
 
-@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
-async def test_a_tiers_places_and_tokens_are_those_of_the_table(
-    sites: list[Site], tier: page.Tier
-) -> None:
-    """As many requests at a time, and tokens until the first of the next month."""
-    await room_in_window(MINUTE, 4)
-
-    async def promise(site: Site) -> None:
-        busy, talkative = await site.key(tier.name), await site.key(tier.name)
-        for _ in range(tier.concurrent):
-            await site.use(busy, "concurrent")
-        denied = await site.request(busy)
-        assert (denial(denied)["limit"], denied.all("retry-after")) == (tier.concurrent, ["1"])
-        await site.use(talkative, "tokens", tier.tokens)
-        denied = await site.request(talkative)
-        assert denial(denied)["limit"] == tier.tokens
-        month = datetime.fromtimestamp(shown(denied).reset, UTC)
-        assert (month.day, month.hour, month.minute, month.second) == (1, 0, 0, 0)
-
-    await everywhere(sites, promise)
+async def test_a_wrong_row_would_be_found(sites: list[Site]) -> None:
+    """The twin: one more or one less of anything is noticed."""
+    await room_in_window(MINUTE, 8)
+    row, site = TIERS[0], sites[0]
+    for check, fields in (
+        (requests_are, ("hour", "minute", "concurrent", "tokens")),
+        (places_and_tokens_are, ("concurrent", "tokens")),
+    ):
+        for name in fields:
+            for more in (1, -1):
+                wrong = row._replace(**{name: getattr(row, name) + more})
+                with pytest.raises(AssertionError):
+                    await check(site, wrong)
 
 
 async def test_the_commands_print_what_the_page_says(sites: list[Site]) -> None:

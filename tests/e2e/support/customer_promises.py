@@ -1,4 +1,4 @@
-"""What customers were promised beside the numbers of their tier: one check for each promise.
+"""What customers were promised: one check for each promise.
 
 A check is an async function of a `Site`; it begins in a minute that has some seconds left.
 """
@@ -6,6 +6,7 @@ A check is an async function of a `Site`; it begins in a minute that has some se
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -13,10 +14,11 @@ import pytest
 
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
 from tests.e2e.support import raw_http
-from tests.e2e.support.promised import HOUR, bearer, denial, ours, shown
+from tests.e2e.support.promised import HOUR, MINUTE, bearer, denial, ours, shown
 from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from tests.e2e.support.page import Tier
     from tests.e2e.support.sites import Site
 
 STREAM: Final = "/v1/agents/a1/stream"
@@ -36,6 +38,48 @@ async def settled(site: Site, key: str, tokens: int) -> None:
         return bool(used == tokens) and await holds(site, key, 0)
 
     await wait_until(so, description=f"{tokens} tokens used")
+
+
+async def requests_are(site: Site, tier: Tier) -> None:
+    """The hour's limit is shown, the minute's denies, and usage tells of all."""
+    end = time.time() // MINUTE * MINUTE + MINUTE
+    key = await site.key(tier.name)
+    first = shown(await site.request(key))
+    assert (first.limit, first.remaining) == (tier.hour, tier.hour - 1)
+    assert first.reset - first.reset_after <= time.time() + 1
+    await site.use(key, "requests", tier.minute - 2)
+    assert (await site.request(key)).status == 200
+    denied = await site.request(key)
+    told = shown(denied)
+    assert (told.limit, told.remaining, told.reset) == (tier.minute, 0, end)
+    assert denied.all("retry-after") == [str(told.reset_after)]
+    assert denial(denied) == {
+        "limit": tier.minute,
+        "remaining": 0,
+        "reset_at": datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "retry_after": told.reset_after,
+    }
+    limits = {each["name"]: each["limit"] for each in (await site.usage(key))["limits"]}
+    assert limits == {
+        "requests/hour": tier.hour,
+        "requests/minute": tier.minute,
+        "concurrent": tier.concurrent,
+        "tokens/month": tier.tokens,
+    }
+
+
+async def places_and_tokens_are(site: Site, tier: Tier) -> None:
+    """As many requests at a time, and tokens until the first of the next month."""
+    busy, talkative = await site.key(tier.name), await site.key(tier.name)
+    for _ in range(tier.concurrent):
+        await site.use(busy, "concurrent")
+    denied = await site.request(busy)
+    assert (denial(denied)["limit"], denied.all("retry-after")) == (tier.concurrent, ["1"])
+    await site.use(talkative, "tokens", tier.tokens)
+    denied = await site.request(talkative)
+    assert denial(denied)["limit"] == tier.tokens
+    month = datetime.fromtimestamp(shown(denied).reset, UTC)
+    assert (month.day, month.hour, month.minute, month.second) == (1, 0, 0, 0)
 
 
 async def a_custom_tier_is_what_its_key_says(site: Site) -> None:

@@ -13,7 +13,7 @@ import grpc.aio
 
 from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as pb
 from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
-from tests.e2e.support.counting import PATIENT, say
+from tests.e2e.support.counting import say
 from tests.e2e.support.deployment import Deployment, deploy
 from tests.e2e.support.promised import bearer
 from tests.rpc.support.calls import OK, describe
@@ -92,6 +92,6 @@ async def run_sites(folder: Path, *flags: str) -> AsyncIterator[list[Site]]:
     async with contextlib.AsyncExitStack() as stack:
         redis = stack.enter_context(single("redis"))
         places = {"memory": "memory", "file": f"file:{folder / 'counts.db'}", "redis": redis.url}
-        wanted = [deploy(store=places[store], flags=(*PATIENT, *flags)) for store in STORES]
+        wanted = [deploy(store=places[store], flags=flags) for store in STORES]
         running = await asyncio.gather(*map(stack.enter_async_context, wanted))
         yield [Site(store, each) for store, each in zip(STORES, running, strict=True)]
