@@ -20,6 +20,7 @@ from ratelimitd._gen.ratelimitd.v1.limiter_pb2_grpc import LimiterServiceStub
 from tests.e2e.support import raw_http
 from tests.e2e.support.cli import ratelimitd
 from tests.e2e.support.deployment import deploy
+from tests.e2e.support.hooks import WITHIN, Receiver, receiver, until_watched
 from tests.e2e.support.key_search import Places, found, in_folder, in_redis
 from tests.e2e.support.redis_fleet import PATIENT
 from tests.e2e.support.registry_changes import administrator
@@ -40,6 +41,8 @@ KEYS: Final = {
     "filed": "sk-filed-70bb4d19f2",
     "mistaken": "sk-mistaken-3ad9c6610b",
 }
+ALERTED: Final = 2
+"""Of these, the registered one and the one in the file."""
 KEPT: Final = "sk-kept-5be0a98c34"
 """Which the twin puts into a note."""
 POLICY: Final = """
@@ -49,7 +52,7 @@ attributes: [org]
 meters: {requests: prepaid, tokens: postpaid, concurrent: {lease: 15m}, address: prepaid}
 tiers:
   free:
-    requests: [1_000/hour]
+    requests: [100/hour]
     concurrent: 50
     tokens: 100_000/month
     limits:
@@ -101,6 +104,26 @@ async def register(limiter: Limiter) -> list[str]:
             admin.ListKeys(pb.ListKeysRequest()),
         )
         return [str(await outcome(call)) for call in calls]
+
+
+async def ask_for_alerts(limiter: Limiter, hooks: Receiver) -> list[str]:
+    """Ask for usage and for alerts with each key; return what is answered.
+
+    One alert leads to a URL with the key in it, where nobody listens; its owner is told that URL.
+    """
+    told = []
+    for key in KEYS.values():
+        shown = [("authorization", f"Bearer {key}".encode())]
+        typed = [*shown, ("content-type", b"application/json")]
+        for url in (hooks.url("/hook"), f"http://127.0.0.1:1/?key={key}"):
+            wish = {"type": "rate_limit", "threshold": 1, "webhook_url": url}
+            body = json.dumps(wish).encode()
+            answer = await raw_http.request(limiter.http, "POST", "/v1/alerts", typed, body)
+            told += [str(answer)] if key not in url else []
+        for method, target in (("GET", "/v1/usage"), ("DELETE", f"/v1/alerts/{key}")):
+            told.append(str(await raw_http.request(limiter.http, method, target, shown)))
+    await until_watched([limiter], ALERTED)
+    return told
 
 
 async def through_envoy(deployment: Deployment) -> None:
@@ -170,14 +193,17 @@ async def test_no_key_is_anywhere(
     """Neither registered nor revoked, invented, in the policy file, nor typed by mistake."""
     server = request.getfixturevalue("redis_server") if kind == "redis" else None
     store = server.url if server else f"file:{tmp_path / 'counts'}"
-    flags = ("--store-timeout", PATIENT, "--log-format", style)
-    async with deploy(POLICY, store=store, flags=flags) as deployment:
+    flags = ("--store-timeout", PATIENT, "--log-format", style, "--allow-private-webhooks")
+    async with deploy(POLICY, store=store, flags=flags) as deployment, receiver() as hooks:
         limiter = deployment.limiter
         answers = await register(limiter)
+        answers += await ask_for_alerts(limiter, hooks)
         await through_envoy(deployment)
         answers += await past_envoy(limiter)
+        await wait_until(lambda: len(hooks.got) >= ALERTED, description="alerts", within=WITHIN)
         places = await written(limiter, tmp_path, server)
         places["answers"] = "\n".join(answers).encode()
+        places["webhooks"] = str(hooks.got).encode()
         places["command line"] = (await by_hand(limiter)).encode()
         assert all(places.values()), {place: len(text) for place, text in places.items()}
         assert found(places, KEYS.values()) == set()
