@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,9 +19,7 @@ from tests.contract.servers import KINDS, url_of
 from tests.support.redis.server import Server
 from tests.support.stores import PATIENT
 
-ROOT = Path(__file__).parents[2]
-
-ROOM = 3
+ROOM, OF_KEY = 4, 3
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND
 ANNA, BERT = Subject(b"a" * 16), Subject(b"b" * 16)
@@ -32,11 +29,11 @@ Open = Callable[[], Outbox]
 def opener(kind: str, request: pytest.FixtureRequest, folder: Path) -> Open:
     """Return what opens one outbox, each time anew (that in memory is another then)."""
     if kind == "memory":
-        return lambda: SqliteOutbox(room=ROOM)
+        return lambda: SqliteOutbox(room=ROOM, of_key=OF_KEY)
     if kind == "file":
-        return lambda: SqliteOutbox(str(folder / "outbox.db"), room=ROOM)
+        return lambda: SqliteOutbox(str(folder / "outbox.db"), room=ROOM, of_key=OF_KEY)
     url = url_of(kind, request)
-    return lambda: RedisOutbox(servers_of(url, PATIENT), room=ROOM)
+    return lambda: RedisOutbox(servers_of(url, PATIENT), room=ROOM, of_key=OF_KEY)
 
 
 @pytest.fixture(params=KINDS)
@@ -118,21 +115,39 @@ async def test_there_is_room_for_so_many_messages(outbox: Outbox) -> None:
     """What is refused is not known: it can be added when there is room again."""
     far = NOW + 3600 * SECOND
     for number in range(ROOM):
-        assert await outbox.add(message(number), far) is Added.ADDED
+        owned = message(number)._replace(subject=Subject(bytes([number]) * 16))
+        assert await outbox.add(owned, far) is Added.ADDED
     assert await outbox.add(message(9), far) is Added.FULL
     (first,) = await outbox.claim(NOW, NOW + SECOND, 1)
     await outbox.acknowledge(first, "")
     assert await outbox.add(message(9), far) is Added.ADDED
 
 
+async def test_one_key_s_messages_leave_room_for_others(outbox: Outbox) -> None:
+    """Whoever's receivers are dead: others' messages are added, and its own again later."""
+    far = NOW + 3600 * SECOND
+    for number in range(OF_KEY):
+        assert await outbox.add(message(number), far) is Added.ADDED
+    assert await outbox.add(message(9), far) is Added.FULL
+    (first,) = await outbox.claim(NOW, NOW + SECOND, 1)
+    assert await outbox.add(message(9), far) is Added.FULL
+    await outbox.put_off(first, NOW + SECOND, "")
+    assert await outbox.add(message(9), far) is Added.FULL
+    assert await outbox.add(message(8)._replace(subject=BERT), far) is Added.ADDED
+    await outbox.acknowledge(first, "")
+    await outbox.acknowledge(first, "")
+    assert await outbox.add(message(9), far) is Added.ADDED
+    assert await outbox.add(message(7), far) is Added.FULL
+
+
 async def test_what_is_claimed_is_hidden_for_a_while(outbox: Outbox) -> None:
     """Who claims and dies delays a message, and loses none."""
-    for number in range(ROOM):
+    for number in range(OF_KEY):
         await outbox.add(message(number), NOW + 3600 * SECOND)
     assert await outbox.claim(NOW + 5, NOW + SECOND, 2) == [message(0), message(1)]
     assert await outbox.claim(NOW + 5, NOW + SECOND, 2) == [message(2)]
     assert await outbox.claim(NOW + SECOND - 1, NOW + 2 * SECOND, 10) == []
-    assert len(await outbox.claim(NOW + SECOND, NOW + 2 * SECOND, 10)) == ROOM
+    assert len(await outbox.claim(NOW + SECOND, NOW + 2 * SECOND, 10)) == OF_KEY
 
 
 async def test_a_message_is_put_off_with_its_attempts(outbox: Outbox) -> None:
@@ -220,37 +235,6 @@ async def test_nothing_but_ids_ends_by_itself(redis_server: Server) -> None:
         assert ending == {b"rla1:{alerts}:id:msg_1"}
         assert all(key.startswith(b"rla1:{alerts}:") for key in client.scan_iter("*"))
     await made.close()
-
-
-async def test_the_documented_user_may_do_all_of_it(any_server: Server) -> None:
-    """And nothing but that: docs/redis.md has the rules, on any engine."""
-    text = (ROOT / "docs" / "redis.md").read_text()
-    first = text.partition(">PASSWORD ")[2].partition("\n\n")[0].split()
-    more = text.partition("For [registered keys]")[2].partition(".\n")[0]
-    rules = [each for each in re.findall(r"[~+][a-z0-9:*|]+", more) if each != "~rlk1:*"]
-    assert "~rla1:*" in rules
-    with any_server.client() as client:
-        chosen = ("reset", "on", ">secret", *first, *rules)
-        client.execute_command("ACL", "SETUSER", "ratelimitd", *chosen)
-    url = any_server.url.replace("redis://", "redis://ratelimitd:secret@")
-    made = RedisOutbox(servers_of(url, PATIENT))
-    try:
-        await made.start()
-        await made.put(alert(1), 20)
-        await made.add(message(1), NOW + 3600 * SECOND)
-        (claimed,) = await made.claim(NOW + SECOND, NOW + 2 * SECOND, 10)
-        await made.put_off(claimed, NOW, "failed")
-        (claimed,) = await made.claim(NOW + SECOND, NOW + 2 * SECOND, 10)
-        await made.acknowledge(claimed, "delivered")
-        assert await made.states(["alert_1"]) == ["delivered"]
-        assert await made.alerts(ANNA) == [alert(1)]
-        assert (await made.changes(0))[1] == [ANNA]
-        assert await made.remove(ANNA, "alert_1")
-        assert await made.waiting() == 0
-    finally:
-        await made.close()
-        with any_server.client() as client:
-            client.execute_command("ACL", "DELUSER", "ratelimitd")
 
 
 async def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from ratelimitd.accounts.alerts import Alert, AlertType
 from ratelimitd.model import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 MOST_WAITING: Final = 100_000
 """Messages that wait; what comes beyond is refused, and due again with a later decision."""
+MOST_OF_KEY: Final = 1_000
+"""Messages of one key that wait: nobody's dead receivers take the room of others."""
 
 
 class Added(enum.Enum):
@@ -26,6 +28,7 @@ class Added(enum.Enum):
     KNOWN = "known"
     """The id had been added before: delivered, given up, or still waiting."""
     FULL = "full"
+    """There is no room, for anybody or for its key."""
 
 
 class Message(NamedTuple):
@@ -114,18 +117,21 @@ def alert_text(alert: Alert) -> str:
     return json.dumps(said)
 
 
-def read_alert(subject: bytes, number: str, text: str | bytes) -> Alert:
-    """Return the alert that was kept."""
-    kind, limit, threshold, created, sealed = json.loads(text)
-    return Alert(
-        id=number,
-        subject=Subject(subject),
-        type=AlertType(kind),
-        limit=limit,
-        threshold=threshold,
-        created=created,
-        sealed=bytes.fromhex(sealed),
-    )
+def read_alert(subject: bytes, number: str, text: str | bytes) -> Alert | None:
+    """Return the alert that was kept; None for one that only a newer release can read."""
+    try:
+        kind, limit, threshold, created, sealed = json.loads(text)
+        return Alert(
+            id=number,
+            subject=Subject(subject),
+            type=AlertType(kind),
+            limit=limit,
+            threshold=threshold,
+            created=created,
+            sealed=bytes.fromhex(sealed),
+        )
+    except (ValueError, TypeError):
+        return None
 
 
 def message_text(message: Message) -> str:
@@ -133,7 +139,14 @@ def message_text(message: Message) -> str:
     return json.dumps([*message[:1], message.subject.hex(), *message[2:]])
 
 
-def read_message(text: str | bytes) -> Message:
-    """Return the message that was kept."""
-    number, subject, *rest = json.loads(text)
-    return Message(number, Subject(bytes.fromhex(subject)), *rest)
+def read_messages(texts: Iterable[str | bytes]) -> list[Message]:
+    """Return the messages that were kept, without those that only a newer release can read."""
+    return [message for message in map(_read_message, texts) if message is not None]
+
+
+def _read_message(text: str | bytes) -> Message | None:
+    try:
+        number, subject, *rest = json.loads(text)
+        return Message(number, Subject(bytes.fromhex(subject)), *rest)
+    except (ValueError, TypeError):
+        return None

@@ -3,6 +3,7 @@
     rla1:{alerts}:of:SUBJECT  hash: alert's id to alert; SUBJECT is a keyed hash, hexadecimal
     rla1:{alerts}:feed        sorted set: subject by the number of its last change (:number)
     rla1:{alerts}:messages    hash: id to message; :due, sorted set: id by when it is due
+    rla1:{alerts}:waiting     hash: subject to how many messages of its wait
     rla1:{alerts}:states      hash: alert's id to how its last delivery went
     rla1:{alerts}:id:ID       that a message was added; the only keys that end by themselves
 
@@ -15,13 +16,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from ratelimitd.accounts.outbox import (
+    MOST_OF_KEY,
     MOST_WAITING,
     Added,
     Message,
     alert_text,
     message_text,
     read_alert,
-    read_message,
+    read_messages,
 )
 from ratelimitd.accounts.redis_slot import RedisSlot
 from ratelimitd.model import Subject
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "rla1:{alerts}:"
 """Begins every key of alerts and messages."""
-_FEED, _NUMBER, _MESSAGES, _DUE, _STATES = (
-    PREFIX + name for name in ("feed", "number", "messages", "due", "states")
+_FEED, _NUMBER, _MESSAGES, _DUE, _STATES, _WAITING = (
+    PREFIX + name for name in ("feed", "number", "messages", "due", "states", "waiting")
 )
 _PAGE = "1001"  # one of which is the mark itself
 _LEAST_MS = 1_000
@@ -49,11 +51,16 @@ _SCRIPTS = {
 class RedisOutbox:
     """See `outbox.Outbox`."""
 
-    def __init__(self, servers: Servers, *, room: int = MOST_WAITING) -> None:
-        """Keep everything on `servers`, this outbox's own connections; at most `room` wait."""
+    def __init__(
+        self, servers: Servers, *, room: int = MOST_WAITING, of_key: int = MOST_OF_KEY
+    ) -> None:
+        """Keep everything on `servers`, this outbox's own connections.
+
+        At most `room` messages wait, and `of_key` of one key.
+        """
         self._servers = servers
         self._slot = RedisSlot(servers, PREFIX, "outbox")
-        self._room = room
+        self._rooms = str(room), str(of_key)
 
     async def start(self) -> None:
         """See `Outbox.start`."""
@@ -78,8 +85,8 @@ class RedisOutbox:
         """See `Outbox.alerts`."""
         flat = await self._slot.ask("HGETALL", _of(subject))
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        found = [read_alert(subject, number.decode(), body) for number, body in pairs]
-        return sorted(found, key=lambda alert: (alert.created, alert.id))
+        read = (read_alert(subject, number.decode(), body) for number, body in pairs)
+        return sorted(filter(None, read), key=lambda alert: (alert.created, alert.id))
 
     async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
         """See `Outbox.changes`."""
@@ -95,16 +102,17 @@ class RedisOutbox:
     async def add(self, message: Message, over: int) -> Added:
         """See `Outbox.add`."""
         known_ms = max(_LEAST_MS, -(-(over - message.created) // 1000))
-        keys = (f"{PREFIX}id:{message.id}", _MESSAGES, _DUE)
+        keys = (f"{PREFIX}id:{message.id}", _MESSAGES, _DUE, _WAITING)
         due, lasting = str(message.created), str(known_ms)
-        values = (message.id, message_text(message), due, lasting, str(self._room))
+        kept = (message.id, message_text(message), due, lasting, message.subject)
+        values = (*kept, *self._rooms)
         return _OUTCOMES[await self._slot.run(_SCRIPTS["add"], keys, *values)]
 
     async def claim(self, now: int, until: int, most: int) -> list[Message]:
         """See `Outbox.claim`."""
         values = (str(now), str(until), str(most))
         claimed = await self._slot.run(_SCRIPTS["claim"], (_MESSAGES, _DUE), *values)
-        return list(map(read_message, claimed))
+        return read_messages(claimed)
 
     async def put_off(self, message: Message, due: int, state: str) -> None:
         """See `Outbox.put_off`."""
@@ -115,8 +123,8 @@ class RedisOutbox:
         await self._done(message, "", state)
 
     async def _done(self, message: Message, due: str, state: str) -> None:
-        keys = (_MESSAGES, _DUE, _STATES, _of(message.subject))
-        values = (message.id, message_text(message), due, message.alert, state)
+        keys = (_MESSAGES, _DUE, _STATES, _of(message.subject), _WAITING)
+        values = (message.id, message_text(message), due, message.alert, state, message.subject)
         await self._slot.run(_SCRIPTS["done"], keys, *values)
 
     async def states(self, alerts: Sequence[str]) -> list[str]:

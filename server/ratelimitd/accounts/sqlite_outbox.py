@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ratelimitd.accounts.outbox import (
+    MOST_OF_KEY,
     MOST_WAITING,
     Added,
     Message,
     alert_text,
     message_text,
     read_alert,
-    read_message,
+    read_messages,
 )
 from ratelimitd.accounts.sqlite_thread import MEMORY, SqliteThread, migrate
 from ratelimitd.model import Subject
@@ -34,22 +35,28 @@ CREATE TABLE states (alert TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (id TEXT PRIMARY KEY, over INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX seen_over ON seen (over);
 CREATE TABLE messages (
-    id TEXT PRIMARY KEY, due INTEGER NOT NULL, claimed INTEGER NOT NULL, body TEXT NOT NULL
+    id TEXT PRIMARY KEY, subject BLOB NOT NULL, due INTEGER NOT NULL, claimed INTEGER NOT NULL,
+    body TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX by_due ON messages (max(due, claimed));""",
+CREATE INDEX by_due ON messages (max(due, claimed));
+CREATE INDEX by_subject ON messages (subject);""",
 )
 """What makes each format of the one before; a file of format n has had the first n."""
-_DUE = "SELECT body FROM messages WHERE max(due, claimed) <= ? ORDER BY max(due, claimed) LIMIT ?"
+_DUE = (
+    "SELECT id, body FROM messages WHERE max(due, claimed) <= ? ORDER BY max(due, claimed) LIMIT ?"
+)
 _PAGE = 1_000
 
 
 class SqliteOutbox:
     """See `outbox.Outbox`."""
 
-    def __init__(self, path: str = MEMORY, *, room: int = MOST_WAITING) -> None:
-        """Keep everything in the file `path`; at most `room` messages wait."""
+    def __init__(
+        self, path: str = MEMORY, *, room: int = MOST_WAITING, of_key: int = MOST_OF_KEY
+    ) -> None:
+        """Keep everything in the file `path`; at most `room` messages wait, `of_key` of one key."""
         self._db = SqliteThread(path, "the outbox")
-        self._room = room
+        self._room, self._of_key = room, of_key
 
     async def start(self) -> None:
         """See `Outbox.start`."""
@@ -90,7 +97,7 @@ class SqliteOutbox:
         """See `Outbox.alerts`."""
         what = "SELECT id, body FROM alerts WHERE subject = ? ORDER BY number"
         rows = await self._db.do(lambda: self._run(what, subject).fetchall())
-        return [read_alert(subject, *row) for row in rows]
+        return [each for row in rows if (each := read_alert(subject, *row)) is not None]
 
     async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
         """See `Outbox.changes`."""
@@ -104,11 +111,13 @@ class SqliteOutbox:
         def work() -> Added:
             if self._row("SELECT count(*) FROM seen WHERE id = ?", message.id)[0]:
                 return Added.KNOWN
-            if self._row("SELECT count(*) FROM messages")[0] >= self._room:
+            (of_all,) = self._row("SELECT count(*) FROM messages")
+            of_one = "SELECT count(*) FROM messages WHERE subject = ?"
+            if of_all >= self._room or self._row(of_one, message.subject)[0] >= self._of_key:
                 return Added.FULL
             self._run("INSERT INTO seen VALUES (?, ?)", message.id, over)
-            kept = (message.id, message.created, message_text(message))
-            self._run("INSERT INTO messages VALUES (?, ?, 0, ?)", *kept)
+            kept = (message.id, message.subject, message.created, message_text(message))
+            self._run("INSERT INTO messages VALUES (?, ?, ?, 0, ?)", *kept)
             return Added.ADDED
 
         return await self._db.change(work)
@@ -118,10 +127,10 @@ class SqliteOutbox:
 
         def work() -> list[Message]:
             self._run("DELETE FROM seen WHERE over < ?", now)
-            found = [read_message(row[0]) for row in self._run(_DUE, now, most).fetchall()]
-            for message in found:
-                self._run("UPDATE messages SET claimed = ? WHERE id = ?", until, message.id)
-            return found
+            found = self._run(_DUE, now, most).fetchall()
+            for number, _ in found:
+                self._run("UPDATE messages SET claimed = ? WHERE id = ?", until, number)
+            return read_messages(body for _, body in found)
 
         return await self._db.change(work)
 

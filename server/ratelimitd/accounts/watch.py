@@ -10,6 +10,7 @@ once by all is the outbox's. Whose alerts there are is read from the outbox's fe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -45,6 +46,8 @@ KEPT: Final = 16_384
 """Keys per generation of those whose alerts are in memory, about 1 KiB each."""
 LATE: Final = 600_000_000
 """Microseconds after the end of its window in which an event is still not added twice."""
+LAST_TRY: Final = 2.0
+"""Seconds for adding what is left when the process ends."""
 COUNTED: Final = "alert_events"
 """The metric: events by what became of them: added, known, full, dropped."""
 _AT_ONCE = 8  # reads and additions under way: decisions come in between
@@ -119,8 +122,9 @@ class Watch:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._pending:
-            await self.tell_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_TRY):
+                await self.tell_all()
 
     def figures(self) -> dict[str, int]:
         """Return numbers for operators."""
@@ -165,9 +169,12 @@ class Watch:
             places = iter(list(left))
             while some := list(itertools.islice(places, _AT_ONCE)):
                 tasks = (self._tell(place, left[place]) for place in some)
-                for place, done in zip(some, await asyncio.gather(*tasks), strict=True):
-                    if done:
+                taken = await asyncio.gather(*tasks)
+                for place, is_taken in zip(some, taken, strict=True):
+                    if is_taken:
                         del left[place]
+                if not all(taken):
+                    break
                 await asyncio.sleep(0)
             return not left
         finally:
