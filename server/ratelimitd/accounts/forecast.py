@@ -2,7 +2,8 @@
 
 The pace is what was used since the window began, over the time since then; if it goes on, a count
 grows in a straight line. Nothing is said before a `LEAST_PART` of the window has passed, of fewer
-than `LEAST_HITS` (one request is no pace), and of what nobody used. What is used up is reached now.
+than `LEAST_HITS` (one request is no pace), and of what nobody used. That a limit is used up is said
+at once.
 
 - Fixed and calendar windows: the line from the window's begin to its end.
 - Sliding windows: the present window's own count is the pace. At its end, what is used is what one
@@ -34,7 +35,8 @@ class Forecast(NamedTuple):
     """What comes of a limit if its key goes on as it does."""
 
     projected: int
-    """Hits of one whole window at this pace, rounded down; a fixed window's count at its end."""
+    """Hits of one whole window at this pace, rounded down; a fixed window's count at its end. What
+    was used up before there is a pace: as much as was used."""
     reached_at: int | None
     """First instant at which the limit is used up, microseconds; the present one where it is so
     already. None: this pace stays within it."""
@@ -121,13 +123,15 @@ def _present(seen: Seen, after: Span) -> int:
 
 def _line(seen: Seen, pace: _Pace | None, now: int) -> Forecast | None:
     limit, used = seen.limit, seen.used
-    if pace is None or limit.window is None:
+    if limit.window is None or limit.algorithm is Algorithm.TOKEN_BUCKET or not used:
         return None
     start, end = limit.window.span(now)
-    length = end - start
-    projected, room = pace.over(length), limit.amount - used
+    length, room = end - start, limit.amount - used
+    projected = used if pace is None else pace.over(length)
     if room <= 0:
         return Forecast(projected, now)
+    if pace is None:
+        return None
     above = pace.hits * length - limit.amount * pace.during
     if above <= 0:
         return Forecast(projected, None)

@@ -74,6 +74,15 @@ def test_nothing_is_said_without_grounds(limit: Limit, used: int, now: int) -> N
     assert one(limit, used, now) is None
 
 
+@pytest.mark.parametrize("limit", [fixed(10), sliding(10), fixed(10, MONTHLY)])
+def test_what_is_used_up_is_told_at_once(limit: Limit) -> None:
+    """In the window's first instant; whoever looks at `exceeds` alone must not miss it."""
+    assert one(limit, 10, NEW_YEAR) == Forecast(10, NEW_YEAR)
+    assert one(limit, 12, NEW_YEAR + 1) == Forecast(12, NEW_YEAR + 1)
+    assert one(limit, 9, NEW_YEAR) is None
+    assert one(fixed(1), 1, NEW_YEAR) == Forecast(1, NEW_YEAR)
+
+
 def test_it_speaks_from_a_twentieth_of_the_window_on() -> None:
     """Three minutes of an hour."""
     assert one(fixed(10), 2, NEW_YEAR + 3 * MINUTE) == Forecast(40, NEW_YEAR + 15 * MINUTE)
