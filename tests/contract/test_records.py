@@ -149,6 +149,19 @@ async def test_pages_of_a_tier_have_no_other(both: tuple[Records, Records]) -> N
     assert await paged(one, 2, "pro") == [subject(3), subject(6), subject(9)]
 
 
+async def test_who_changes_tier_is_on_the_pages_of_one(both: tuple[Records, Records]) -> None:
+    """The new one's; whatever else changes, and whatever other tiers are called."""
+    one, other = both
+    names = ("pro", "pro2", "p", "free", "pro", "\u00fc")
+    versions = await one.put([record(n, tier=name) for n, name in enumerate(names, 1)])
+    await other.put([record(1, tier="team", version=versions[0])])
+    await other.put([record(5, tier="pro", note="as before", version=versions[4])])
+    assert await other.put([record(2, tier="team", version=versions[0])]) == [CONFLICT]
+    found = {tier: await paged(one, 1, tier) for tier in ("pro", "pro2", "p", "team", "\u00fc")}
+    there = {"pro": [5], "pro2": [2], "p": [3], "team": [1], "\u00fc": [6]}
+    assert found == {tier: [subject(n) for n in each] for tier, each in there.items()}
+
+
 async def test_an_empty_registry_has_one_empty_page(both: tuple[Records, Records]) -> None:
     """Which is the last."""
     page = await both[0].page(b"", 10)
