@@ -22,7 +22,6 @@ from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
 from ratelimitd.policy.registry import ALWAYS, joint
 from ratelimitd.policy.spec import Family, OnStoreFailure
-from ratelimitd.stores.ports import Leased
 from ratelimitd.stores.stacking import identity_of, stacked
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class Part(NamedTuple):
     """Which operations are its own and may be shown (not those of shadow limits)."""
     refused: bool = False
     """Its key may not call at all."""
+    only: int | None = None
+    """The one of `visible`, where it is alone, as for most."""
 
 
 class Call(NamedTuple):
@@ -70,8 +71,8 @@ class Call(NamedTuple):
     """Why the call is refused whatever the counts are; empty for most."""
     plain: bool
     """Whether none of the next three holds, as for most calls."""
-    acquires: bool
-    """Whether a lease id is needed."""
+    acquires: tuple[int, ...]
+    """Operations that acquire: they are of one lease, whose id is new each time."""
     reports: bool
     """Whether it tells of hits (reports, refunds), which must count once however often sent."""
     releases: bool
@@ -103,7 +104,7 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         if not no:
             ops += _ops(descriptor, reading, question.hits, peek_only=bool(refusal))
         visible = (index for index in range(first, len(ops)) if not ops[index].limit.shadow)
-        parts.append(Part(tuple(visible), no))
+        parts.append(_part(tuple(visible), refused=no))
     judged = tuple(
         index for part in parts for index in part.visible if ops[index].kind <= Kind.PEEK
     )
@@ -123,10 +124,15 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
 
 
-def _does(ops: Sequence[Op]) -> tuple[bool, bool, bool, bool]:
+def _part(visible: tuple[int, ...], *, refused: bool) -> Part:
+    return Part(visible, refused, visible[0] if len(visible) == 1 else None)
+
+
+def _does(ops: Sequence[Op]) -> tuple[bool, tuple[int, ...], bool, bool]:
     """Return `Call.plain`, `acquires`, `reports` and `releases`."""
     kinds = {op.kind for op in ops}
-    acquires, releases = Kind.ACQUIRE in kinds, Kind.RELEASE in kinds
+    acquires = tuple(index for index, op in enumerate(ops) if op.kind == Kind.ACQUIRE)
+    releases = Kind.RELEASE in kinds
     reports = Kind.REPORT in kinds or Kind.REFUND in kinds
     return not (acquires or releases or reports), acquires, reports, releases
 
@@ -234,9 +240,9 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
     elif showable:
         shown = tightest([standings[index] for index in showable])
     statuses = []
-    for visible, _ in parts:
-        if len(visible) == 1:
-            best: Standing | None = standings[visible[0]]
+    for visible, _, only in parts:
+        if only is not None:
+            best: Standing | None = standings[only]
         elif len(visible) == len(ops):
             best = tightest(standings) if ops else None
         else:
@@ -264,15 +270,6 @@ def settle_unasked(call: Call, *, allowed: bool) -> Decision:
     allowed = allowed and not call.refusal
     answer = (allowed, statuses, None, (), (), call.refusal, "", reason)
     return Decision(0, *answer, ops=call.ops, counted=False)
-
-
-def leased(ops: Sequence[Op], lease: str) -> Leased:
-    """Return a call's operations, of which each acquisition is of this lease."""
-    own = Leased(ops, ops, lease)
-    for index, op in enumerate(ops):
-        if op[0] == Kind.ACQUIRE:
-            own[index] = op._replace(lease=lease)
-    return own
 
 
 def _denied(call: Call, taken: Taken) -> Decision:

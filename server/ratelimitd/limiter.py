@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ratelimitd.calls import Call, compile_call, leased, settle
+from ratelimitd.calls import Call, compile_call, settle
 from ratelimitd.errors import (
     ColdKeysError,
     InvalidRequestError,
@@ -18,6 +18,7 @@ from ratelimitd.errors import (
 )
 from ratelimitd.model import Kind, Subject
 from ratelimitd.policy.matcher import Matcher
+from ratelimitd.stores.ports import Leased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -164,9 +165,11 @@ class Limiter:
         ops: Sequence[Op] = call.ops
         if call.releases and self._failure is not None:
             self._failure.release(ops)
-        lease = self._new_lease() if call.acquires else ""
-        request_id = self._new_id() if call.reports else b""
-        return leased(ops, lease) if lease else ops, lease, request_id
+        lease = ""
+        if call.acquires:
+            lease = self._new_lease()
+            ops = Leased(call.ops, call.acquires, lease)
+        return ops, lease, self._new_id() if call.reports else b""
 
     async def _compiled(self, question: Question) -> Call:
         """Return what a question means; waits for keys only that are to be looked up first."""

@@ -40,6 +40,7 @@ __all__ = [
     "Subject",
     "Unit",
     "Window",
+    "make_op",
     "make_standing",
     "usual_algorithm",
     "usual_name",
@@ -207,6 +208,10 @@ class Op(NamedTuple):
     as_of: int = 0
     """For REFUND: when the hits were charged that it gives back. Nothing is given back of a window
     that is over. 0: they were charged in the present one."""
+
+
+make_op: Callable[[tuple[int, Counter, Limit, int, int, str, int]], Op] = partial(tuple.__new__, Op)
+"""Make an `Op` of its seven fields in their order: a third of `_replace`'s time."""
 
 
 class Standing(NamedTuple):

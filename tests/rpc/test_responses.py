@@ -148,7 +148,7 @@ def rounding_the_second_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def handing_out_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the template itself away, with what remained when it was made."""
-    monkeypatch.setattr(responses, "_with_remaining", lambda template, _: template)
+    monkeypatch.setattr(responses, "_with_remaining", lambda template, *_: template)
 
 
 def taking_limits_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ def test_what_a_descriptor_is(row: Case) -> None:
     kinds = {(op.kind, op.hits) for op in call.ops}
     assert kinds == (set() if row.expected is None else {row.expected})
     assert {op.limit.meter.name for op in call.ops} <= {row.meter}
-    assert call.acquires == (row.expected == (Kind.ACQUIRE, 1))
+    assert bool(call.acquires) == (row.expected == (Kind.ACQUIRE, 1))
 
 
 def test_only_a_release_carries_the_lease_that_the_caller_names() -> None:

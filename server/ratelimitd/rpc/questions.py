@@ -73,9 +73,14 @@ class Questions:
             tuple(_descriptor(descriptor) for descriptor in request.descriptors),
             request.hits_addend,
         )
-        if len(wire) <= LONGEST_REMEMBERED:
+        if len(wire) <= LONGEST_REMEMBERED and not _names_lease(question):
             self._memo.put(wire, question)
         return question
+
+
+def _names_lease(question: Question) -> bool:
+    """Say whether a question is about one lease, so that nobody will ask it again."""
+    return any(name == "lease" for each in question.descriptors for name, _ in each.entries)
 
 
 def _text(value: str | bytes) -> str:

@@ -7,6 +7,7 @@ each answer is a copy in which the numbers are set. Owns the templates; what hea
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ratelimitd import render
@@ -16,6 +17,8 @@ from ratelimitd.model import MAX_UINT32, NEVER, Unit
 from ratelimitd.policy.spec import Family
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ratelimitd.decision import Decision, Status
 
 TEMPLATES = 4_096
@@ -43,29 +46,37 @@ class Responses:
     """Builds responses, remembering the parts that repeat."""
 
     def __init__(self, templates: int = TEMPLATES) -> None:
-        self._memo: Memo[tuple[object, ...], RateLimitResponse] = Memo(templates)
+        self._memo: Memo[tuple[object, ...], tuple[bytes, Sequence[int]]] = Memo(templates)
 
     def of(self, decision: Decision) -> RateLimitResponse:
         """Return the message that says what was decided."""
-        now, allowed, statuses, shown, listed, families, _, lease, _, _, _, _ = decision
+        now, allowed, statuses, shown, listed, families, _, _, _, _, _, _ = decision
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
         # windows differ only in what remains, and in the lease. Others (leases, token buckets)
         # are told in seconds, but for that of the headers: such answers are built from nothing.
-        if shown is not None and shown[5] % _SECOND:
-            return _whole(decision)
-        key: list[object] = [now // _SECOND, families, not lease]
-        key += [standing[0] for standing in listed]
-        for standing in (shown, *[status[1] for status in statuses]):
+        key: list[object] = [now // _SECOND, families]
+        if listed:
+            key += [standing[0] for standing in listed]
+        if shown is not None:
+            if shown[5] % _SECOND:
+                return _whole(decision)
+            key += (shown[0], shown[5])
+        left: list[int] = []
+        for _, standing in statuses:
             if standing is None:
                 key.append(None)
-            else:
-                reset_at = standing[5]
-                if reset_at % _SECOND:
-                    reset_at = -render.seconds_until(reset_at, now)  # below 0: no instant
-                key += (standing[0], reset_at)
-        return _with_remaining(self._copy(tuple(key), decision), decision)
+                left.append(0)
+                continue
+            limit, _, _, after, _, reset_at = standing
+            if reset_at % _SECOND:
+                reset_at = min((now - reset_at) // _SECOND, 0)  # seconds, below 0: no instant
+            key.append(limit)
+            key.append(reset_at)
+            left.append((limit.burst or limit.amount) - after)  # `Standing.remaining`, but faster
+        response, before = self._copy(tuple(key), decision, left)
+        return _with_remaining(response, left, before, decision)
 
     def _denial(self, decision: Decision) -> RateLimitResponse:
         """Return a denial: within a second, alike ones are the same message to the last byte.
@@ -86,35 +97,56 @@ class Responses:
                 return _whole(decision)
             told += (limit, passes, after, retry_at, reset_at)
         told += [status.passes for status in decision.statuses]
-        return self._copy(tuple(told), decision)
+        return self._copy(tuple(told), decision, ())[0]
 
-    def _copy(self, key: tuple[object, ...], decision: Decision) -> RateLimitResponse:
-        """Return a copy of the response made for the key before, or now from this decision."""
+    def _copy(
+        self, key: tuple[object, ...], decision: Decision, left: Sequence[int]
+    ) -> tuple[RateLimitResponse, Sequence[int]]:
+        """Return a copy of the response made for the key before, or now from this decision.
+
+        And what was left then to each descriptor.
+        """
         template = self._memo.get(key) or self._memo.recall(key)
         if template is None:
-            template = _whole(decision)
+            template = _whole(decision._replace(lease="")).SerializeToString(), left
             self._memo.put(key, template)
-        response = RateLimitResponse()
-        response.CopyFrom(template)
-        return response
+        wire, before = template
+        if decision.lease:
+            lease = decision.lease.encode()
+            wire += _before_lease(len(lease)) + lease
+        return RateLimitResponse.FromString(wire), before
 
 
-def _with_remaining(response: RateLimitResponse, decision: Decision) -> RateLimitResponse:
-    """Return an answer with what now remains."""
-    _, _, statuses, shown, listed, families, _, lease, _, _, _, _ = decision
+@lru_cache(16)
+def _before_lease(length: int) -> bytes:
+    """Return what stands before a lease's id of so many bytes in a message that says only that.
+
+    Fields that stand behind a message belong to it: so it costs less than to set them.
+    """
+    message = RateLimitResponse()
+    message.dynamic_metadata["lease"] = "?" * length
+    return message.SerializeToString()[:-length]
+
+
+def _with_remaining(
+    response: RateLimitResponse, left: Sequence[int], before: Sequence[int], decision: Decision
+) -> RateLimitResponse:
+    """Return an answer with what is left now to each descriptor: below 0 where it is in debt.
+
+    `before`: what the answer says already, which is the same for a peek that nobody charged.
+    """
+    _, _, _, shown, listed, families, _, _, _, _, _, _ = decision
     messages = response.statuses
-    for index, (_, standing) in enumerate(statuses):
-        if standing is not None:
-            left = standing.remaining
-            messages[index].limit_remaining = left if left <= MAX_UINT32 else MAX_UINT32
+    for index, remaining in enumerate(left):
+        if remaining != before[index]:
+            said = remaining if remaining > 0 else 0
+            messages[index].limit_remaining = said if said <= MAX_UINT32 else MAX_UINT32
     if shown is not None:
         headers = response.response_headers_to_add
         if _X_RATELIMIT in families:
             headers[1].value = str(shown.remaining)
         if listed:
             headers[-1].value = render.ietf_state(decision)
-    if lease:
-        response.dynamic_metadata.fields["lease"].string_value = lease
     return response
 
 

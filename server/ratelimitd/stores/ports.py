@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ratelimitd.model import make_op
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -69,8 +71,12 @@ class Leased(list["Op"]):
 
     __slots__ = ("lease", "plain")
 
-    def __init__(self, ops: Iterable[Op], plain: Sequence[Op], lease: str) -> None:
-        super().__init__(ops)
+    def __init__(self, plain: Sequence[Op], acquires: Iterable[int], lease: str) -> None:
+        """Repeat `plain`, where those at `acquires` are acquisitions."""
+        super().__init__(plain)
+        for index in acquires:
+            kind, counter, limit, hits, prior, _, as_of = plain[index]
+            self[index] = make_op((kind, counter, limit, hits, prior, lease, as_of))
         self.plain = plain
         """The same operations without the lease."""
         self.lease = lease

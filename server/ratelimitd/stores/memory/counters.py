@@ -82,28 +82,35 @@ class MemoryCounters:
     def _decide(self, ops: Sequence[Op], now: int, placed: bool = False) -> Taken:  # noqa: C901, FBT001, FBT002 - hot
         tables = self.tables
         standings: list[Standing] = []
-        passed = plain = True
-        for kind, counter, limit, hits, prior, _, _ in ops:
-            if kind > _ACQUIRE:
-                if kind > _PEEK:
-                    return self._tell_first(ops, now)
-                plain = False
+        charges: list[tuple[Table, Op]] = []
+        peeks: list[tuple[Table, int]] = []
+        passed = True
+        for op in ops:
+            kind, counter, limit, hits, prior, _, _ = op
             table = tables.get(counter.family)
             if table is None:
                 table = self.open(counter.family, limit)
+            if kind > _PEEK:
+                return self._tell_first(ops, now)
             crowded = counter.bounded and table.strangers + len(ops) > self._room
             if crowded and not placed and not table.knows(counter.key, now):
                 return self._decide(self._placed(ops, now), now, True)
             standing = table.judge(counter, limit, prior + hits, now)
-            if not standing[1] and not limit.shadow:
-                passed = False
+            if not standing[1]:
+                passed = passed and limit.shadow
+            elif kind <= _ACQUIRE:
+                charges.append((table, op))
+            else:
+                peeks.append((table, len(standings)))
             standings.append(standing)
         if passed:
-            for op, standing in zip(ops, standings):  # noqa: B905 - of equal length, and hot
-                if standing[1] and op[0] <= _ACQUIRE:
-                    tables[op[1].family].add(op, op[3], now)
-        if not (passed and plain):
-            self._uncharge(ops, standings, now, passed=passed)
+            for table, op in charges:
+                table.add(op, op[3], now)
+            for table, index in peeks:
+                _restate(table, ops[index], standings, index, now)
+        else:
+            for index, op in enumerate(ops):
+                _restate(tables[op.counter.family], op, standings, index, now)
         return make_taken((now, passed, standings, False))
 
     def _tell_first(self, ops: Sequence[Op], now: int) -> Taken:
@@ -155,19 +162,6 @@ class MemoryCounters:
         table = self.tables.get(op.counter.family)
         return self.open(op.counter.family, op.limit) if table is None else table
 
-    def _uncharge(
-        self, ops: Sequence[Op], standings: list[Standing], now: int, *, passed: bool
-    ) -> None:
-        """Restate peeks, and in a denied call all that would have passed, as not charged."""
-        for index, op in enumerate(ops):
-            judged = standings[index]
-            if judged.passes and (op.kind == _PEEK or not passed):
-                table = self.tables[op.counter.family]
-                bare = table.judge(op.counter, op.limit, 0, now)
-                standings[index] = make_standing(
-                    (op.limit, True, bare.before, bare.before, judged.retry_at, bare.reset_at)
-                )
-
     def open(self, family: str, limit: Limit) -> Table:
         """Begin a family's table. Of the limit, only window and algorithm matter."""
         table = TABLES[limit.algorithm](limit, self._room)
@@ -211,6 +205,15 @@ def _told_before(op: Op) -> Op:
     if op.kind == Kind.REPORT or op.kind == Kind.REFUND:  # noqa: PLR1714 - no tuple for each
         return op._replace(kind=Kind.REFUND, hits=0)
     return op
+
+
+def _restate(table: Table, op: Op, standings: list[Standing], index: int, now: int) -> None:
+    """Tell what passes, but was not charged, as the call leaves it."""
+    _, passes, _, _, retry_at, _ = standings[index]
+    if passes:
+        limit = op[2]
+        _, _, used, _, _, reset_at = table.judge(op[1], limit, 0, now)
+        standings[index] = make_standing((limit, True, used, used, retry_at, reset_at))
 
 
 def _tell_of_lease(table: LeaseTable, op: Op, now: int) -> Standing:

@@ -21,26 +21,36 @@ if TYPE_CHECKING:
 class Held:
     """Leases by their ids. Those that have ended are let go whenever the rest are counted."""
 
-    __slots__ = ("_kinds",)
+    __slots__ = ("_kinds", "_last", "_until")
 
     def __init__(self) -> None:
         self._kinds: dict[int, OrderedDict[str, int]] = {}
         """By lifetime: id to the instant at which it ends, the next to end first."""
+        self._until = 0
+        """None of those held ends before this instant, so that nobody need look."""
+        self._last = 0
+        """When the last of those held ends; of no meaning where none is."""
 
     def count(self, now: int) -> tuple[int, int]:
         """Return how many are held, and when the last of them ends (now, where none is)."""
-        held, last = 0, now
+        if now >= self._until:
+            self._let_go(now)
+        held = 0
+        for kind in self._kinds.values():
+            held += len(kind)
+        return (held, self._last) if held else (0, now)
+
+    def _let_go(self, now: int) -> None:
+        """Forget those that have ended. The last of those that have not stays the last."""
         for kind in self._kinds.values():
             while kind and kind[next(iter(kind))] <= now:
                 kind.popitem(last=False)
-            if kind:
-                held += len(kind)
-                last = max(last, kind[next(reversed(kind))])
-        return held, last
+        firsts = [kind[next(iter(kind))] for kind in self._kinds.values() if kind]
+        self._until = min(firsts, default=now)
 
     def holds(self, lease: str, now: int) -> bool:
         """Say whether a lease is held."""
-        return any(kind.get(lease, now) > now for kind in self._kinds.values())
+        return self.find(lease, now) is not None
 
     def find(self, lease: str, now: int) -> tuple[int, int] | None:
         """Return lifetime and end of a lease, if it is held."""
@@ -58,13 +68,24 @@ class Held:
 
     def hold(self, lease: str, lifetime: int, ends: int) -> None:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
-        self.free(lease)
         kind = self._kinds.get(lifetime)
-        if kind is None:
+        if kind is None or lease in kind or len(self._kinds) > 1:
+            self.free(lease)
             self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
-            kind = self._kinds[lifetime] = OrderedDict()
+            kind = self._kinds.setdefault(lifetime, OrderedDict())
         kind[lease] = ends
+        if ends < self._until:
+            self._until = ends
+        if ends > self._last:
+            self._last = ends
 
     def free(self, lease: str) -> bool:
         """Let go of a lease, and say whether there was one of that id."""
-        return any(kind.pop(lease, None) is not None for kind in self._kinds.values())
+        for kind in self._kinds.values():
+            ends = kind.pop(lease, None)
+            if ends is not None:
+                if ends == self._last:
+                    lasts = [kind[next(reversed(kind))] for kind in self._kinds.values() if kind]
+                    self._last = max(lasts, default=0)
+                return True
+        return False

@@ -39,7 +39,8 @@ class LeaseTable(AgingTable[Held]):
         """The `dirty` that they are in; the next one is another."""
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
-        held = self._states.get(self._states.find(counter))
+        states = self._states
+        held = states.get(states.find(counter) if counter.bounded else counter.key)
         count, last = held.count(now) if held is not None else (0, now)
         return lease.judge(limit, count, need, last, now)
 
@@ -62,23 +63,26 @@ class LeaseTable(AgingTable[Held]):
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits
-        key = self._states.find(op.counter)
-        if op.kind > Kind.PEEK:
+        kind, counter, limit, _, _, name, _ = op
+        states = self._states
+        key = states.find(counter) if counter.bounded else counter.key
+        if kind > Kind.PEEK:
             holder = self.holder(op, now)
             if holder is None:
                 return
             key = holder
-        held = self._states.get(key) or Held()
-        if op.kind == Kind.RELEASE:
-            held.free(op.lease)
+        held = states.get(key) or Held()
+        if kind == Kind.RELEASE:
+            held.free(name)
             if self.dirty is not None:
-                self._note_gone(_joined(key, op.lease), self.dirty)
+                self._note_gone(_joined(key, name), self.dirty)
             return
         if self.dirty is not None:
-            self._note(_joined(key, op.lease), self.dirty, new=not held.holds(op.lease, now))
-        held.hold(op.lease, op.limit.meter.lease_us, lease.expires_at(op.limit, now))
-        self._states.age(now, op.limit.meter.lease_us)
-        self._states.put(key, held, op.counter.bounded and key is not op.counter.overflow)
+            self._note(_joined(key, name), self.dirty, new=not held.holds(name, now))
+        lifetime = limit.meter.lease_us
+        held.hold(name, lifetime, lease.expires_at(limit, now))
+        states.age(now, lifetime)
+        states.put(key, held, counter.bounded and key is not counter.overflow)
 
     def _note(self, name: bytes, dirty: set[bytes], *, new: bool) -> None:
         if self._fresh_in is not dirty:

@@ -135,8 +135,8 @@ class RedisCounters:
         if isinstance(ops, Leased) and not once.request_id:
             made = self._parts(ops.plain, now, once)
             if len(made) == 1 and made[0].package.acquires:
-                package = made[0].package.of_lease(ops.lease)
-                return (made[0]._replace(ops=ops, package=package),)
+                slot, indexes, _, package = made[0]
+                return (_Part(slot, indexes, ops, package.of_lease(ops.lease)),)
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
         if known and known.ops is ops and known.since <= now < known.until and not once.request_id:
             return known.parts
