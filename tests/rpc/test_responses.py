@@ -92,6 +92,15 @@ def test_no_answer_holds_anything_of_an_earlier_one(sequence: list[Decision]) ->
 
 
 @sequences
+def test_an_answer_is_what_would_be_built_from_nothing(sequence: list[Decision]) -> None:
+    """Whether a template was used, and whatever length the lease's id has, to the last field."""
+    shared = Responses()
+    for length, decision in enumerate(sequence):
+        told = decision._replace(lease=decision.lease and "x" * (1 + 60 * length))
+        assert shared.of(told) == responses._whole(told)
+
+
+@sequences
 def test_a_cache_of_two_templates_answers_alike(sequence: list[Decision]) -> None:
     """Forgetting templates changes no answer."""
     small = Responses(templates=1)
