@@ -19,12 +19,24 @@ from tests.e2e.support.hooks import (
     until_watched,
     use,
 )
-from tests.e2e.support.limiter import run_limiter
+from tests.e2e.support.limiter import AS_SHIPPED, run_limiter
 from tests.e2e.support.waiting import room_in_window, wait_until
 from tests.support.redis.server import Server
 
 MANY = 1_000
 SOME = 40
+CARELESS = f"""
+from ratelimitd.accounts import delivery
+delivery._TAKEN = range(600)
+{AS_SHIPPED}
+"""
+FORGETFUL = f"""
+import os
+from ratelimitd.accounts import alerts
+from hashlib import blake2b
+alerts.blake2b = lambda named, **size: blake2b(named + os.urandom(8), **size)
+{AS_SHIPPED}
+"""
 
 
 @pytest.fixture
@@ -77,7 +89,32 @@ async def test_nothing_is_lost_while_nobody_receives_and_nobody_sends(
     place: str, policy: Path
 ) -> None:
     """The receiver fails and then is gone, the limiter is killed: the same ids, once."""
-    await survive(place, policy, [f"key-{number}" for number in range(SOME)], down=0)
+    await survive(place, policy, [f"key-{number}" for number in range(SOME)])
+
+
+async def test_a_message_that_is_lost_would_be_found(redis_server: Server, policy: Path) -> None:
+    """Planted: whatever a receiver answers, the message is taken for delivered."""
+    with pytest.raises(AssertionError, match="all arrive"):
+        await survive(redis_server.url, policy, ["key-0"], patience=5.0, program=CARELESS)
+
+
+async def test_an_event_that_is_told_twice_would_be_found(
+    redis_server: Server, policy: Path
+) -> None:
+    """Planted: each process has ids of its own for the same event."""
+    url = redis_server.url
+    async with (
+        run_limiter(policy, store=url, flags=FLAGS, program=FORGETFUL) as one,
+        run_limiter(policy, store=url, flags=FLAGS, program=FORGETFUL) as other,
+        customer(policy, url) as anna,
+        receiver() as hooks,
+    ):
+        await anna.wish("key-0", hooks)
+        await until_watched([one, other], 1)
+        await room_in_window(DAY, WITHIN)
+        await use(one, ["key-0"], LIMIT - 1)
+        await use(other, ["key-0"], 1)
+        await wait_until(lambda: len(hooks.got) > 1, description="it comes twice", within=WITHIN)
 
 
 async def test_a_removed_alert_is_not_told(redis_server: Server, policy: Path) -> None:

@@ -150,4 +150,4 @@ async def test_a_receiver_that_is_down_for_a_minute_misses_nothing(
     keys = [f"key-{number}" for number in range(CROSSING)]
     policy = tmp_path / "policy.yaml"
     policy.write_text(policy_text(CROSSING))
-    await survive(place, policy, keys, down=60.0)
+    await survive(place, policy, keys, down=60.0, patience=180.0)

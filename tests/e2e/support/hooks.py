@@ -21,7 +21,7 @@ from ratelimitd.clock import SystemClock
 from ratelimitd.keys import DEVELOPMENT_SECRET, Hasher
 from ratelimitd.policy.load import load
 from ratelimitd.policy.matcher import Matcher
-from tests.e2e.support.limiter import METHOD, Limiter, run_limiter
+from tests.e2e.support.limiter import AS_SHIPPED, METHOD, Limiter, run_limiter
 from tests.e2e.support.waiting import room_in_window, wait_until
 
 if TYPE_CHECKING:
@@ -194,13 +194,22 @@ async def until_watched(limiters: Sequence[Limiter], keys: int) -> None:
         await wait_until(known, description="alerts are known there")
 
 
-async def survive(place: str, policy: Path, keys: Sequence[str], down: float) -> None:
+async def survive(
+    place: str,
+    policy: Path,
+    keys: Sequence[str],
+    *,
+    down: float = 0,
+    patience: float = WITHIN,
+    program: str = AS_SHIPPED,
+) -> None:
     """Let a receiver be down for so many seconds, and the limiter killed meanwhile.
 
-    It refuses what comes first, then connections. Afterwards it gets the same ids, each once.
+    It refuses what comes first, then connections. Afterwards it gets the same ids, each once, and
+    all within `patience` seconds.
     """
     async with receiver() as hooks, customer(policy, place) as anna:
-        async with run_limiter(policy, store=place, flags=FLAGS) as killed:
+        async with run_limiter(policy, store=place, flags=FLAGS, program=program) as killed:
             for key in keys:
                 await anna.wish(key, hooks)
             await until_watched([killed], len(keys))
@@ -220,7 +229,6 @@ async def survive(place: str, policy: Path, keys: Sequence[str], down: float) ->
         refused, hooks.got, hooks.status = hooks.got, [], 204
         await hooks.up()
         async with run_limiter(policy, store=place, flags=FLAGS):
-            patience = WITHIN + 2 * down
             await wait_until(
                 lambda: len(hooks.got) >= len(keys), description="all arrive", within=patience
             )
