@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    alerts,
     in_process,
     load,
     machine,
@@ -101,6 +102,7 @@ def main() -> None:
         f"in process, bytes in to bytes out: {cost.decision:.2f} µs, "
         f"{cost.ratio:.2f} times the {cost.yardstick:.2f} µs of parsing and building alone"
     )
+    alerts.main()
     memory_per_subject.main()
 
 

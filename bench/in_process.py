@@ -55,6 +55,11 @@ async def _decide() -> Callable[[bytes], bytes]:
     """Return the RateLimitService's method as bytes to bytes."""
     service = Service(Settings(policy=Path(__file__).with_name("policy.yaml")))
     await service.prepare()
+    return decide_with(service)
+
+
+def decide_with(service: Service) -> Callable[[bytes], bytes]:
+    """Return the same of a service that counts in memory."""
     method = service.handlers.paths()[request.PATH]
 
     def decide(wire: bytes) -> bytes:

@@ -145,11 +145,15 @@ class Watch:
 
     def observe(self, ops: Sequence[Op], taken: Taken) -> None:
         """Take note of how the limits of a call stand."""
-        subjects = self._subjects
+        subjects, known = self._subjects, self._loaded.get
         for op, standing in zip(ops, taken[2], strict=True):
-            counter = op[1]
-            if counter.key in subjects:
-                self._note((counter.family, counter.key), Seen(taken[0], standing))
+            key = op[1].key
+            if key in subjects:
+                watched = known(key)
+                limit = standing[0]
+                least = 1 if watched is None else watched.least * (limit.burst or limit.amount)
+                if standing[3] * 100 >= least:
+                    self._note((op[1].family, key), watched, Seen(taken[0], standing))
 
     async def read_feed(self) -> None:
         """Learn whose alerts have changed, in whichever process. Raises `StoreError`."""
@@ -180,13 +184,10 @@ class Watch:
         finally:
             self._pending = left | self._pending
 
-    def _note(self, place: Place, seen: Seen) -> None:
+    def _note(self, place: Place, watched: Watched | None, seen: Seen) -> None:
         """Remember the most that was used, until the task looks."""
         used = seen.standing.after
-        watched = self._loaded.get(place[1])
         if watched is not None:
-            if used * 100 < watched.least * seen.standing.limit.capacity:
-                return
             aims = self._current(watched)
             if aims is not None and aims.all_told(place[0], seen.now, used):
                 return
