@@ -147,12 +147,15 @@ class Customer:
         """Remove it."""
         assert await self.alerting.remove((self._hasher.key(key),), alert)
 
-    async def attempts(self, keys: Sequence[str]) -> list[int]:
-        """Return how often the last message of each key's alerts was tried."""
-        told = [await self.alerting.told((self._hasher.key(key),)) for key in keys]
-        return [
-            each.delivery.attempts if each.delivery else 0 for alerts in told for each in alerts
-        ]
+    async def until_tried(self, keys: Sequence[str]) -> None:
+        """Wait until it was tried to deliver something of each alert of these keys."""
+
+        async def tried() -> bool:
+            told = [await self.alerting.told((self._hasher.key(key),)) for key in keys]
+            deliveries = [each.delivery for alerts in told for each in alerts]
+            return all(each is not None and each.attempts for each in deliveries)
+
+        await wait_until(tried, description="each was tried", within=WITHIN)
 
 
 @contextlib.asynccontextmanager
@@ -216,11 +219,7 @@ async def survive(
             await room_in_window(DAY, down + WITHIN)
             hooks.status = 503
             await use(killed, keys, LIMIT)
-
-            async def all_tried() -> bool:
-                return 0 not in await anna.attempts(keys)
-
-            await wait_until(all_tried, description="each was tried", within=WITHIN)
+            await anna.until_tried(keys)
             await hooks.down()
             await asyncio.sleep(down / 2)
             killed.process.kill()
