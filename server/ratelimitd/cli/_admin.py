@@ -39,7 +39,10 @@ class Admin:
 
         faults = values.Faults()
         target = faults.of("--admin", values.target, at.admin)
-        tls = client_tls(faults, target, ca=at.tls_ca, cert=at.tls_cert, key=at.tls_key)
+        # Without an authority to trust it is plaintext: RATELIMITD_TLS_CERT and _KEY are `serve`'s
+        # as well, and stand in the environment of whoever asks on the same machine.
+        cert, key = (at.tls_cert, at.tls_key) if at.tls_ca else (None, None)
+        tls = client_tls(faults, target, ca=at.tls_ca, cert=cert, key=key)
         faults.settle()
         assert target is not None
         self._target = target
