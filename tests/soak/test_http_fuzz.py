@@ -16,4 +16,4 @@ async def test_no_request_of_thousands_is_a_server_error(seed: int) -> None:
         found = await fuzz(running, examples=EXAMPLES, seed=seed)
     print(f"seed {seed}: {found.cases} requests")
     assert not found.failed, found.report
-    assert found.cases > 4 * EXAMPLES
+    assert found.cases > 2 * EXAMPLES

@@ -94,8 +94,10 @@ class Made(Kept):
 class Delivery(BaseModel):
     """How the last event went."""
 
-    state: Literal["delivered", "failed", "given_up", "unreadable"] = Field(
-        description="`failed` is tried again, `given_up` is not; `unreadable`: see `webhook_url`."
+    state: str = Field(
+        description="`delivered`; `failed`, and it is tried again; `given_up`; or `unreadable`, "
+        "for which see `webhook_url`.",
+        examples=["delivered"],
     )
     at: Moment | None = Field(description="When that was.")
     attempts: int = Field(description="How often it was posted.", ge=0)
@@ -147,5 +149,4 @@ def _delivery(found: alerting.Delivery | None) -> Delivery | None:
     if found is None:
         return None
     at = None if found.at is None else timestamp(found.at)
-    told = {**found._asdict(), "at": at, "error": found.error or None}
-    return Delivery.model_validate(told)
+    return Delivery(**{**found._asdict(), "at": at, "error": found.error or None})

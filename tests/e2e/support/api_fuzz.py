@@ -45,6 +45,9 @@ positive_data_acceptance.expected-statuses = ["2xx", 401, 404, 409, 422]
 """
 
 
+EVERY_PHASE: Final = "examples,coverage,fuzzing,stateful"
+
+
 class Found(NamedTuple):
     """What came of it."""
 
@@ -60,7 +63,7 @@ async def limiter(plant: str = "") -> AsyncIterator[Limiter]:
         yield running
 
 
-async def fuzz(running: Limiter, *, examples: int, seed: int) -> Found:
+async def fuzz(running: Limiter, *, examples: int, seed: int, phases: str = EVERY_PHASE) -> Found:
     """Ask so many things of each operation, with every check that schemathesis has."""
     with tempfile.TemporaryDirectory(prefix="ratelimitd-fuzz-") as folder:
         config = Path(folder) / "schemathesis.toml"
@@ -68,7 +71,16 @@ async def fuzz(running: Limiter, *, examples: int, seed: int) -> Found:
         asking = await create_subprocess_exec(
             *(Path(sys.executable).with_name("st"), "--config-file", config, "run"),
             *(f"http://{running.http}/openapi.json", "--header", f"Authorization: Bearer {KEY}"),
-            *("--seed", str(seed), "--max-examples", str(examples), "--no-color", "--no-shrink"),
+            *(
+                "--phases",
+                phases,
+                "--seed",
+                str(seed),
+                "--max-examples",
+                str(examples),
+                "--no-color",
+                "--no-shrink",
+            ),
             *(
                 "--generation-database",
                 "none",
