@@ -6,7 +6,9 @@ that what is checked before connecting has to hold alone.
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,6 +38,8 @@ INNER = (
     *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1"),
     *("64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "ff02::1", "fe80::1%lo", "127.1", ""),
 )
+TLS = ssl.create_default_context()
+"""Made once: it takes longer than a case."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -79,9 +83,14 @@ def leading_to(*addresses: str) -> Resolve:
     return resolve
 
 
-async def post(host: str, port: int, poster: Poster) -> int:
+def poster(**how: Any) -> Poster:  # noqa: ANN401 - the poster's own
+    """Return the real one."""
+    return Poster(tls=TLS, **how)
+
+
+async def post(host: str, port: int, by: Poster) -> int:
     """Post past the check of URLs."""
-    return await poster(Destination(False, host, port, "/"), {"webhook-id": "msg_1"}, b"{}")
+    return await by(Destination(False, host, port, "/"), {"webhook-id": "msg_1"}, b"{}")
 
 
 @pytest.mark.parametrize("host", ENCODINGS)
@@ -93,7 +102,7 @@ async def test_no_spelling_of_an_inner_address_is_connected_to(host: str, inside
             read_url(url, allow_private=False)
     bare = urlsplit(f"//{host}").hostname or host
     with pytest.raises(PostError, match=r"refused_address|unreachable"):
-        await post(bare, inside.port, Poster(within=SECONDS))
+        await post(bare, inside.port, poster(within=SECONDS))
     assert inside.seen == 0
 
 
@@ -102,7 +111,7 @@ async def test_no_name_that_leads_inside_is_connected_to(inner: str, inside: Ins
     """Alone, before and behind a public address: one inner address is enough."""
     for addresses in ((inner,), (inner, "8.8.8.8"), ("8.8.8.8", inner)):
         with pytest.raises(PostError, match="refused_address"):
-            await post("hooks.example", inside.port, Poster(resolve=leading_to(*addresses)))
+            await post("hooks.example", inside.port, poster(resolve=leading_to(*addresses)))
     assert inside.seen == 0
 
 
@@ -115,7 +124,7 @@ async def test_a_name_that_leads_elsewhere_a_moment_later_changes_nothing(inside
         return answers.pop(0)
 
     with pytest.raises(PostError, match=r"unreachable|timeout"):
-        await post("hooks.example", inside.port, Poster(resolve=rebinding, within=0.3))
+        await post("hooks.example", inside.port, poster(resolve=rebinding, within=0.3))
     assert answers == [["127.0.0.1"]]
     assert inside.seen == 0
 
@@ -134,14 +143,14 @@ async def test_no_redirect_is_followed(status: int, where: str, inside: Inside) 
 
     async with await asyncio.start_server(redirect, "127.0.0.1", 0) as outside:
         port = outside.sockets[0].getsockname()[1]
-        assert await post("127.0.0.1", port, Poster(allow_private=True)) == status
+        assert await post("127.0.0.1", port, poster(allow_private=True)) == status
     assert inside.seen == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1"])
 async def test_the_listener_would_have_seen_them(host: str, inside: Inside) -> None:
     """Where the operator allows it, the same spellings do lead inside."""
-    assert await post(host, inside.port, Poster(allow_private=True)) == 204
+    assert await post(host, inside.port, poster(allow_private=True)) == 204
     assert inside.seen == 1
 
 
@@ -150,6 +159,6 @@ async def test_a_check_that_trusts_everybody_would_be_found(
 ) -> None:
     """Planted: nothing but the check of addresses stands between."""
     monkeypatch.setattr(webhooks, "is_public", lambda _: True)
-    poster = Poster(resolve=leading_to("127.0.0.1"))
-    assert await post("hooks.example", inside.port, poster) == 204
+    trusting = poster(resolve=leading_to("127.0.0.1"))
+    assert await post("hooks.example", inside.port, trusting) == 204
     assert inside.seen == 1

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from ratelimitd.accounts.delivery import COUNTED, Courier, PostError, Route
 from ratelimitd.accounts.outbox import Message
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.clock import SystemClock
-from ratelimitd.http.webhooks import Poster
+from ratelimitd.http.webhooks import Names, Poster
 from ratelimitd.model import Subject
 from tests.e2e.support.waiting import wait_until
 from tests.support.certificates import Authority
@@ -68,6 +71,35 @@ async def test_what_is_no_answer_is_a_failed_attempt(answer: bytes) -> None:
         poster = Poster(allow_private=True)
         with pytest.raises(PostError, match="unreachable"):
             await poster(Destination(False, "127.0.0.1", port, "/"), {}, b"{}")
+
+
+async def test_a_name_whose_servers_never_answer_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each post ends in time; so many lookups hang, and others are answered once they end."""
+    hangs = threading.Event()
+
+    def look_up(host: str, *rest: object, **more: object) -> list[Any]:
+        if host == "hangs.example":
+            hangs.wait()
+        return [(2, 1, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    names = Names(most=3)
+    try:
+        poster = Poster(allow_private=True, resolve=names, within=0.1)
+        for why in ("timeout", "timeout", "timeout", "unreachable"):
+            with pytest.raises(PostError, match=why):
+                await poster(Destination(False, "hangs.example", 1, "/"), {}, b"{}")
+    finally:
+        hangs.set()
+
+    async def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return await names("good.example", 1) == ["127.0.0.1"]
+        return False
+
+    await wait_until(answers, description="the lookups have ended")
 
 
 @pytest.mark.parametrize(("issued", "is_trusted"), [("hooks.example", True), ("a.example", False)])

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ratelimitd.accounts.addresses import is_public
@@ -27,6 +31,7 @@ Resolve = Callable[[str, int], Awaitable["Sequence[str]"]]
 
 WITHIN: Final = 10.0
 """Seconds for one post, from the name to the answer's first line."""
+MOST_LOOKUPS: Final = 64
 LARGEST_LINE: Final = 4_096
 """Bytes of an answer that are looked at."""
 _MOST_LINES = 64
@@ -34,10 +39,37 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: .*)?\r?\n", re.DOTALL)
 _INFORMATIONAL = range(100, 200)
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Ask the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1, proto=6)
-    return [str(info[4][0]) for info in found]
+class Names:
+    """Asks the system's resolver, in threads of its own that nobody waits for.
+
+    Customers choose the names, and servers of theirs may never answer: the loop's own threads,
+    which others need and its end waits for, are not theirs to hold.
+    """
+
+    def __init__(self, most: int = MOST_LOOKUPS) -> None:
+        """Have at most so many lookups under way, those included that nobody waits for."""
+        self._free = threading.BoundedSemaphore(most)
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """See `Resolve`. Raises `OSError` and `UnicodeError`."""
+        future: Future[list[str]] = Future()
+        if not self._free.acquire(blocking=False):
+            msg = "too many names are looked up"
+            raise OSError(msg)
+        work = partial(self._look_up, future, host, port)
+        threading.Thread(target=work, name="ratelimitd-names", daemon=True).start()
+        return await asyncio.wrap_future(future)
+
+    def _look_up(self, future: Future[list[str]], host: str, port: int) -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer, error = [str(info[4][0]) for info in found], None
+        except (OSError, UnicodeError) as failure:
+            answer, error = [], failure
+        finally:
+            self._free.release()
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error) if error else future.set_result(answer)
 
 
 class Poster:
@@ -47,13 +79,13 @@ class Poster:
         self,
         *,
         allow_private: bool = False,
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
         within: float = WITHIN,
     ) -> None:
         """Post to public addresses, with `allow_private` to others too."""
         self._allow_private = allow_private
-        self._resolve = resolve
+        self._resolve = resolve or Names()
         self._tls = tls or ssl.create_default_context()
         self._within = within
 

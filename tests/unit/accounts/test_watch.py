@@ -1,6 +1,11 @@
 """Which thresholds are reached, from the results of decisions."""
 
+import asyncio
 import json
+import logging
+from collections.abc import Sequence
+
+import pytest
 
 from ratelimitd.accounts.alerting import Wish
 from ratelimitd.accounts.alerts import HOUR
@@ -8,10 +13,11 @@ from ratelimitd.accounts.outbox import Added, Message
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.accounts.watch import COUNTED
 from ratelimitd.errors import StoreUnavailableError
+from ratelimitd.model import Question, Subject
 from ratelimitd.policy.spec import Tier
 from tests.support.alerts import World, world
 from tests.support.ops import MINUTELY, fixed
-from tests.support.policies import HASHER, agent_api
+from tests.support.policies import HASHER, agent_api, describe
 
 PRO = (HASHER.key("demo-pro"),)
 WISH = Wish("rate_limit", 80, "https://hooks.example/")
@@ -219,3 +225,64 @@ async def test_what_is_known_there_is_not_asked_again() -> None:
             await here.say("api_key=demo-pro", hits=30)
             await here.told()
         assert here.counts[COUNTED, "known"] == 1
+
+
+class Feed(SqliteOutbox):
+    """An outbox whose feed can be away; says when it was asked."""
+
+    is_away = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: asyncio.Queue[None] = asyncio.Queue()
+
+    async def changes(self, since: int) -> tuple[int, Sequence[Subject]]:
+        """Tell of changes, or not."""
+        self.asked.put_nowait(None)
+        if self.is_away:
+            msg = "away"
+            raise StoreUnavailableError(msg)
+        return await super().changes(since)
+
+
+async def test_an_outbox_that_goes_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """And once when it is back, however often it was asked meanwhile."""
+    caplog.set_level(logging.INFO, logger="ratelimitd.alerts")
+    outbox = Feed()
+    async with world(outbox=outbox) as here:
+        await here.watch.start()
+        for is_away in (True, False):
+            outbox.is_away = is_away
+            while not outbox.asked.empty():
+                outbox.asked.get_nowait()
+            for _ in range(3):
+                await outbox.asked.get()
+            assert here.watch.figures()["alerts_up"] == (not is_away)
+        await here.watch.close()
+    assert [record.message for record in caplog.records] == [
+        "the outbox of alerts is away",
+        "the outbox of alerts is back",
+    ]
+
+
+async def test_what_was_noted_last_is_told_when_the_process_ends() -> None:
+    """A SIGTERM loses nothing."""
+    async with world() as here:
+        await here.watch.start()
+        await here.alerting.create(PRO, WISH._replace(limit="requests/minute"))
+        await here.say("api_key=demo-pro", hits=80)
+        await here.watch.close()
+        assert await here.outbox.waiting() == 1
+        assert not here.watches()
+
+
+async def test_a_reset_begins_no_new_event() -> None:
+    """One window has one event, though its use fell below the threshold meanwhile."""
+    async with world() as here:
+        await here.alerting.create(PRO, WISH._replace(limit="requests/minute"))
+        await here.say("api_key=demo-pro", hits=80)
+        assert await here.told() == 1
+        question = Question("agent-api", (describe("api_key=demo-pro", hits=80, negative=True),))
+        await here.limiter.decide(question)
+        await here.say("api_key=demo-pro", hits=90)
+        assert await here.told() == 1
