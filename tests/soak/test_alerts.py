@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 CROSSING: Final = 1_000
 SECONDS: Final = 3.0
-PART: Final = 0.3
-"""Of what a limiter can do."""
+PART: Final = 0.1
+"""Of what a limiter can do: callers, receiver and Redis share two cores with it."""
 THRESHOLD: Final = 10
 """Percent: reached with a key's first request."""
 WITH, WITHOUT = "with 1,000 crossing", "without"

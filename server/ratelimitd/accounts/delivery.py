@@ -47,7 +47,7 @@ GONE: Final = 410
 COUNTED: Final = "alert_messages"
 """The metric: messages by what became of an attempt: delivered, failed, given_up, dropped."""
 _PAUSE = 0.25
-_FEW, _STEP = 4, 0.005
+_FEW, _STEP = 2, 0.005
 """Messages that are begun at a time, and seconds until the next: decisions come in between."""
 _GAP = 5_000  # microseconds between the turns of messages that wait for a crowded host
 _LONGEST_QUEUE = 10_000_000

@@ -50,7 +50,8 @@ LAST_TRY: Final = 2.0
 """Seconds for adding what is left when the process ends."""
 COUNTED: Final = "alert_events"
 """The metric: events by what became of them: added, known, full, dropped."""
-_AT_ONCE = 8  # reads and additions under way: decisions come in between
+_AT_ONCE, _STEP = 4, 0.004
+"""Counters that are looked at together, and seconds until the next: decisions come in between."""
 _AGAIN = 1.0  # seconds
 _FULL = 1_000_000  # microseconds
 _SELDOM = 5
@@ -179,7 +180,7 @@ class Watch:
                         del left[place]
                 if not all(taken):
                     break
-                await asyncio.sleep(0)
+                await asyncio.sleep(_STEP)
             return not left
         finally:
             self._pending = left | self._pending

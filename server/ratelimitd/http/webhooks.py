@@ -9,6 +9,8 @@ client no more is wanted than this, and each would resolve names by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import re
 import socket
 import ssl
@@ -52,6 +54,8 @@ class Names:
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """See `Resolve`. Raises `OSError` and `UnicodeError`."""
+        with contextlib.suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
         future: Future[list[str]] = Future()
         if not self._free.acquire(blocking=False):
             msg = "too many names are looked up"
