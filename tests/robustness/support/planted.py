@@ -64,8 +64,9 @@ def _test_service() -> None:
 
 def _no_body_bound() -> None:
     """Take any body: the bounds of the adapter, of h2corn and of grpcio are gone."""
-    app = _module("app")
-    app.Service.application = lambda self: app.GrpcApplication(self.handlers.paths(), 1 << 30)
+    listeners = _module("listeners")
+    bounded = listeners.GrpcApplication
+    listeners.GrpcApplication = lambda paths: bounded(paths, 1 << 30)
     _module("transports.h2corn")._BODY = 1 << 30
     _set_options("grpc.max_receive_message_length")
 

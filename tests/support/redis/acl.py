@@ -48,8 +48,13 @@ def documented() -> tuple[list[str], list[str]]:
 
 
 def documented_user(server: Server, *, without: str = "") -> User:
-    """Make the user that docs/redis.md describes; `without`: but for that command."""
+    """Make the user that docs/redis.md describes; `without`: but for that command.
+
+    What was refused to users before is forgotten: tests share the server.
+    """
     commands, keys = documented()
+    with server.client() as client:
+        client.acl_log_reset()
     return acl_user(server, commands=[each for each in commands if each != without], keys=keys)
 
 
