@@ -54,7 +54,10 @@ def standings(draw: st.DrawFn, passing: bool) -> Standing:
 
 @st.composite
 def decisions(draw: st.DrawFn) -> Decision:
-    """Draw a decision as the limiter makes them: where all is allowed, every descriptor passes."""
+    """Draw a decision as the limiter makes them.
+
+    Where all is allowed, every descriptor passes; a denial shows a limit that denies.
+    """
     allowed = draw(st.booleans())
     maybe = st.one_of(st.none(), standings(allowed))
     statuses = [
@@ -62,6 +65,7 @@ def decisions(draw: st.DrawFn) -> Decision:
     ]
     families = draw(st.sampled_from(FAMILIES))
     shown = draw(maybe)
+    shown = shown and shown._replace(passes=allowed)
     listed = [shown, *draw(st.lists(standings(allowed), max_size=2))] if shown else []
     lease = draw(st.sampled_from(["", "", "lease-1", "lease-2"])) if allowed else ""
     refusal = "" if allowed or shown else "API key is revoked"
@@ -75,6 +79,13 @@ def at(now: int, used: int = 1) -> Decision:
     return Decision(now, True, [Status(True, standing)], standing, (), FAMILIES[1], "", "")
 
 
+def told(*limits: Limit, shown: bool) -> Decision:
+    """Return an allowed decision: a descriptor of each limit, but the first's if that is shown."""
+    first, *rest = (Standing(limit, True, 0, 1, NEW_YEAR, NEW_YEAR + 60 * S) for limit in limits)
+    statuses = [Status(True, each) for each in (rest if shown else [first, *rest])]
+    return Decision(NEW_YEAR, True, statuses, first if shown else None, (), FAMILIES[1], "", "")
+
+
 sequences = given(st.lists(decisions(), min_size=2, max_size=12))
 
 
@@ -82,6 +93,7 @@ sequences = given(st.lists(decisions(), min_size=2, max_size=12))
 @example([at(NEW_YEAR + 1), at(NEW_YEAR + S)])
 @example([at(NEW_YEAR), at(NEW_YEAR + S - 1), at(NEW_YEAR + S)])
 @example([at(NEW_YEAR, used) for used in range(1, 5)])
+@example([told(*LIMITS[1:3], shown=False), told(*LIMITS[1:3], shown=True)])
 def test_no_answer_holds_anything_of_an_earlier_one(sequence: list[Decision]) -> None:
     """Through one `Responses`, every decision has the answer that a new one would give it."""
     shared = Responses()

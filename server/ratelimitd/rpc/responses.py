@@ -59,7 +59,9 @@ class Responses:
         key: list[object] = [now // _SECOND, families]
         if listed:
             key += [standing[0] for standing in listed]
-        if shown is not None:
+        if shown is None:
+            key.append(None)
+        else:
             if shown[5] % _SECOND:
                 return _whole(decision)
             key += (shown[0], shown[5])
