@@ -10,6 +10,7 @@ from tests.e2e.support.hooks import (
     DAY,
     FLAGS,
     LIMIT,
+    PATIENT,
     THRESHOLD,
     WITHIN,
     customer,
@@ -140,7 +141,7 @@ async def test_private_addresses_are_refused_by_default(redis_server: Server, po
     """An alert that was made when they were allowed leads nowhere now."""
     url = redis_server.url
     async with (
-        run_limiter(policy, store=url) as limiter,
+        run_limiter(policy, store=url, flags=PATIENT) as limiter,
         customer(policy, url) as anna,
         receiver() as hooks,
     ):

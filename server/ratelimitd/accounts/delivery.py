@@ -127,8 +127,8 @@ class Courier:
         self._chance = chance
         self._busy: Tally[str | bytes] = Tally()
         """Posts under way, by host and by subject."""
-        self._slots: dict[str, int] = {}
-        """When the last of a crowded host's messages is due that were put off."""
+        self._slots: dict[str | bytes, int] = {}
+        """When the last message is due that was put off, by the host or subject that is crowded."""
         self._posts: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -177,16 +177,18 @@ class Courier:
             if alert is None or route is None:
                 self._count("dropped")
                 await self._outbox.acknowledge(message, self._state(message, "given_up", "refused"))
-            elif self._busy[route.to.host] >= EACH or self._busy[message.subject] >= EACH_KEY:
+            elif self._busy[route.to.host] >= EACH:
                 await self._outbox.put_off(message, self._slot(route.to.host), "")
+            elif self._busy[message.subject] >= EACH_KEY:
+                await self._outbox.put_off(message, self._slot(message.subject), "")
             else:
                 await self._try(message, route)
 
-    def _slot(self, host: str) -> int:
-        """Return when there may be room for one more message to a crowded host."""
+    def _slot(self, crowded: str | bytes) -> int:
+        """Return when there may be room for one more message to a host, or of a subject."""
         now = self._clock()
-        due = min(max(now, self._slots.get(host, 0)) + _GAP, now + _LONGEST_QUEUE)
-        self._slots[host] = due
+        due = min(max(now, self._slots.get(crowded, 0)) + _GAP, now + _LONGEST_QUEUE)
+        self._slots[crowded] = due
         return due
 
     async def _try(self, message: Message, route: Route) -> None:
@@ -226,8 +228,7 @@ class Courier:
         for each in (host, subject):
             if not self._busy[each]:
                 del self._busy[each]
-        if host not in self._busy:
-            self._slots.pop(host, None)
+                self._slots.pop(each, None)
 
     def _count(self, outcome: str) -> None:
         self._counts[COUNTED, outcome] += 1

@@ -19,7 +19,7 @@ from ratelimitd.accounts import lookup
 from ratelimitd.accounts.aims import aims_of
 from ratelimitd.accounts.alerts import due
 from ratelimitd.accounts.outbox import Added, Message
-from ratelimitd.errors import StoreError
+from ratelimitd.errors import StoreError, StoreUnavailableError
 from ratelimitd.memo import Memo
 from ratelimitd.model import Subject
 
@@ -167,23 +167,18 @@ class Watch:
     async def tell_all(self) -> bool:
         """Add what is due of all that was noted; say whether the outbox took it.
 
-        What it did not take is noted again.
+        What it did not take stays noted, and what was noted of a counter meanwhile.
         """
-        left, self._pending = self._pending, {}
-        try:
-            places = iter(list(left))
-            while some := list(itertools.islice(places, _AT_ONCE)):
-                tasks = (self._tell(place, left[place]) for place in some)
-                taken = await asyncio.gather(*tasks)
-                for place, is_taken in zip(some, taken, strict=True):
-                    if is_taken:
-                        del left[place]
-                if not all(taken):
-                    break
-                await asyncio.sleep(_STEP)
-            return not left
-        finally:
-            self._pending = left | self._pending
+        noted = iter(list(self._pending.items()))
+        while some := list(itertools.islice(noted, _AT_ONCE)):
+            taken = await asyncio.gather(*(self._tell(place, seen) for place, seen in some))
+            for (place, seen), is_taken in zip(some, taken, strict=True):
+                if is_taken and self._pending.get(place) is seen:
+                    del self._pending[place]
+            if not all(taken):
+                return False
+            await asyncio.sleep(_STEP)
+        return True
 
     def _note(self, place: Place, watched: Watched | None, seen: Seen) -> None:
         """Remember the most that was used, until the task looks."""
@@ -197,10 +192,10 @@ class Watch:
             if len(self._pending) >= MOST:
                 self._counts[COUNTED, "dropped"] += 1
                 return
-            self._woken.set()
-        elif last.standing.after > used:
+        elif last.standing.after >= used:
             return
         self._pending[place] = seen
+        self._woken.set()
 
     async def _follow(self) -> None:
         """Read the feed for ever, and now and then how many messages wait."""
@@ -211,6 +206,7 @@ class Watch:
                 if turn % _SELDOM == 0:
                     self._waiting = await self._outbox.waiting()
             except StoreError as error:
+                self._mark = 0  # another server may answer next, that knew less
                 if self._is_up:
                     _LOG.warning("the outbox of alerts is away", extra={"why": str(error)})
                 self._is_up = False
@@ -270,6 +266,8 @@ class Watch:
         aims = self._current(watched)
         if aims is None:
             callers = await lookup.callers(self._policies, self._registry, [Subject(key)])
+            if any(each.known.is_doubtful and each.record is None for each in callers.values()):
+                raise StoreUnavailableError("the registry of keys does not answer at present")
             aims = watched.aims = aims_of(watched.alerts, callers, self._policies.matchers)
         return aims
 

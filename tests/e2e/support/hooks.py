@@ -34,8 +34,9 @@ LIMIT: Final = 10
 """Requests a day of each key."""
 THRESHOLD: Final = 80
 DAY: Final = 86_400.0
-FLAGS: Final = ("--allow-private-webhooks", "--store-timeout", "5s")
+PATIENT: Final = ("--store-timeout", "5s")
 """What is decided without the store is nobody's event: here the store is waited for."""
+FLAGS: Final = ("--allow-private-webhooks", *PATIENT)
 WITHIN: Final = 60.0
 """Seconds: generous, for machines that do something else beside."""
 _UNDER_WAY: Final = 50
