@@ -102,6 +102,25 @@ async def test_a_name_whose_servers_never_answer_holds_nobody_up(
     await wait_until(answers, description="the lookups have ended")
 
 
+async def test_a_machine_without_threads_is_a_failed_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And costs none of the lookups of later."""
+
+    def none_left(thread: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    names = Names(most=1)
+    poster = Poster(allow_private=True, resolve=names)
+    to = Destination(False, "localhost", 1, "/")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(PostError, match="unreachable"):
+            await poster(to, {}, b"{}")
+    assert set(await names("localhost", 1)) <= {"127.0.0.1", "::1"}
+
+
 @pytest.mark.parametrize(("issued", "is_trusted"), [("hooks.example", True), ("a.example", False)])
 async def test_a_certificate_is_that_of_the_name(issued: str, is_trusted: bool) -> None:
     """Though the connection goes to an address that was checked."""

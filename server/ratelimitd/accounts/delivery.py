@@ -47,6 +47,7 @@ GONE: Final = 410
 COUNTED: Final = "alert_messages"
 """The metric: messages by what became of an attempt: delivered, failed, given_up, dropped."""
 _PAUSE = 0.25
+_AGAIN = (0.5, 1.0, 2.0, 4.0)  # seconds between trying to record an answer; claims last longer
 _FEW, _STEP = 2, 0.005
 """Messages that are begun at a time, and seconds until the next: decisions come in between."""
 _GAP = 5_000  # microseconds between the turns of messages that wait for a crowded host
@@ -211,6 +212,14 @@ class Courier:
             outcome = "failed"
         self._count(outcome)
         state = self._state(tried, outcome, why, status)
+        for wait in _AGAIN:
+            with contextlib.suppress(StoreError):
+                await self._record(tried, outcome, state)
+                return
+            await asyncio.sleep(wait)
+        await self._record(tried, outcome, state)
+
+    async def _record(self, tried: Message, outcome: str, state: str) -> None:
         if outcome == "failed":
             due = self._clock() + pause(tried.attempts, self._chance())
             await self._outbox.put_off(tried, due, state)

@@ -160,7 +160,7 @@ class SqliteOutbox:
             rows = [self._row("SELECT max(state) FROM states WHERE alert = ?", a) for a in alerts]
             return [row[0] or "" for row in rows]
 
-        return await self._db.change(work)
+        return await self._db.do(work)
 
     async def waiting(self) -> int:
         """See `Outbox.waiting`."""

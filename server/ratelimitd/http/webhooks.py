@@ -61,7 +61,11 @@ class Names:
             msg = "too many names are looked up"
             raise OSError(msg)
         work = partial(self._look_up, future, host, port)
-        threading.Thread(target=work, name="ratelimitd-names", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="ratelimitd-names", daemon=True).start()
+        except RuntimeError as error:  # the machine has no more threads
+            self._free.release()
+            raise OSError(str(error)) from error
         return await asyncio.wrap_future(future)
 
     def _look_up(self, future: Future[list[str]], host: str, port: int) -> None:

@@ -195,7 +195,7 @@ async def until_watched(limiters: Sequence[Limiter], keys: int) -> None:
         async def known(limiter: Limiter = each) -> bool:
             return (await limiter.figures())["alerts_keys"] >= keys
 
-        await wait_until(known, description="alerts are known there")
+        await wait_until(known, description="alerts are known there", within=WITHIN)
 
 
 async def survive(

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from ratelimitd.accounts import delivery
 from ratelimitd.accounts.addresses import Destination
 from ratelimitd.accounts.alerts import Alert, AlertType
 from ratelimitd.accounts.delivery import (
@@ -29,6 +30,7 @@ from ratelimitd.accounts.outbox import Message
 from ratelimitd.accounts.sealing import Hook, Sealer
 from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.clock import ManualClock
+from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.model import Subject
 from tests.support.ops import NEW_YEAR
 
@@ -64,9 +66,11 @@ SEALER = Sealer([b"a secret of the tests"])
 class Outbox(SqliteOutbox):
     """An outbox that says when so many messages were dealt with."""
 
-    def __init__(self, until: int) -> None:
+    def __init__(self, until: int, away: int = 0) -> None:
         super().__init__()
         self._left = until
+        self._away = away
+        """How many acknowledgements it does not answer first."""
         self.done = asyncio.Event()
 
     async def put_off(self, message: Message, due: int, state: str) -> None:
@@ -76,6 +80,10 @@ class Outbox(SqliteOutbox):
 
     async def acknowledge(self, message: Message, state: str) -> None:
         """Acknowledge, and count."""
+        if self._away:
+            self._away -= 1
+            msg = "away"
+            raise StoreUnavailableError(msg)
         await super().acknowledge(message, state)
         self._count()
 
@@ -161,6 +169,19 @@ async def test_what_becomes_of_a_message(status: int, why: str, age: int, outcom
             "status": status or None,
             "error": why,
         }
+
+
+async def test_an_answer_is_recorded_though_the_outbox_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise the message would come twice."""
+    monkeypatch.setattr(delivery, "_AGAIN", (0, 0))
+    post, outbox = Receiver(), Outbox(1, away=2)
+    post.may_answer.set()
+    async with delivering(post, outbox, ANNA) as (_, counts):
+        await outbox.done.wait()
+        assert await outbox.waiting() == 0
+        assert counts == {(COUNTED, "delivered"): 1}
 
 
 async def test_one_host_has_so_many_posts_at_once() -> None:
