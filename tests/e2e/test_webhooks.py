@@ -172,11 +172,13 @@ async def test_each_message_is_delivered_once() -> None:
         poster = Poster(allow_private=True)
         courier = Courier(outbox, poster, lambda _: route, clock, counts=counts)
         courier.start()
-        await wait_until(
-            lambda: counts[COUNTED, "delivered"] == MANY, description="all of them", within=60
-        )
+
+        async def is_empty() -> bool:
+            return await outbox.waiting() == 0
+
+        await wait_until(is_empty, description="all of them", within=60)
         await courier.close()
+    assert counts == {(COUNTED, "delivered"): MANY}
     ids = [line for head in heads for line in head.split("\r\n") if line.startswith("webhook-id")]
     assert sorted(ids) == sorted(f"webhook-id: msg_{number}" for number in range(MANY))
-    assert await outbox.waiting() == 0
     await outbox.close()
