@@ -204,6 +204,7 @@ class Service:
             probes.application(lambda: self._ready),
             api.application(customers, reads, alerting),
             reads,
+            self._settings.trusted_proxies,
         )
         return listeners.customers(served, self._settings.http)
 

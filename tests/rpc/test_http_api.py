@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +20,13 @@ from tests.rpc.support.http_api import Api, api_of, bearer, problem
 from tests.rpc.support.serving import running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from starlette.types import Scope
+
     from ratelimitd.clock import ManualClock
+    from ratelimitd.settings import Network
 
 INLINE = re.compile(r"<script(?! src=)|<style|style=|\son\w+=")
 
@@ -141,6 +145,23 @@ async def test_an_address_asks_so_often_and_no_more(api: Api) -> None:
     assert await status("203.0.113.8") == 404
     assert await status("203.0.113.7, not an address") == 404  # the peer's own
     assert (await api.ask("/healthz", ("x-forwarded-for", b"203.0.113.7"))).status == 200
+
+
+async def test_a_proxy_that_is_named_speaks_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a limiter with `--trusted-proxy`, asked from there; without, the proxy asks itself."""
+    told, read = [], door.address_of
+
+    def from_elsewhere(scope: Scope, trusted: Sequence[Network]) -> str:
+        told.append(read({**scope, "client": ("10.1.2.3", 1)}, trusted))
+        return told[-1]
+
+    monkeypatch.setattr(door, "address_of", from_elsewhere)
+    for proxies in ((), (ip_network("10.1.0.0/16"),)):
+        async with running("h2corn", tmp_path, trusted_proxies=proxies) as service:
+            await api_of(service).ask("/docs", ("x-forwarded-for", b"203.0.113.7"))
+    assert told == ["10.1.2.3", "203.0.113.7"]
 
 
 async def test_the_document_is_sound(api: Api) -> None:
