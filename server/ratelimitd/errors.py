@@ -43,6 +43,10 @@ class InvalidFieldsError(InvalidRequestError):
         told = (f"{field}: {text}" if field else text for field, text in violations)
         return cls("; ".join(told), violations)
 
+    def within(self, part: str) -> InvalidFieldsError:
+        """Return the same of a part of a request."""
+        return self.of(*((f"{part}.{field}", text) for field, text in self.violations))
+
 
 class ReservationOverError(RateLimitdError):
     """Expected: a settlement that comes after its reservation's expiry.

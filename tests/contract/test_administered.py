@@ -15,7 +15,7 @@ from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.model import Kind, Op
 from ratelimitd.policy.load import load_text
 from ratelimitd.policy.matcher import Matcher
-from tests.support.ops import DAY, HOUR, MINUTE, S
+from tests.support.ops import DAY, HOUR, MINUTE, NEW_YEAR, S
 from tests.support.policies import HASHER
 
 if TYPE_CHECKING:
@@ -130,6 +130,20 @@ async def test_a_reset_forgets_all_that_is_a_keys_own(desk: Desk) -> None:
     assert (await desk.used("mine"))["even-tokens"] == 0
     await desk.use("mine", 3)
     assert (await desk.used("mine"))["tokens/month"] == 3
+
+
+@pytest.mark.parametrize("room", [0, 100])
+async def test_what_newcomers_share_is_not_reset(bench: Bench, room: int) -> None:
+    """Of a key that nobody registered and that found no place; one that has a place is reset."""
+    desk = Desk(await bench.fresh(NEW_YEAR + 30 * S, room))
+    await desk.use("newcomer", 10)
+    await desk.use("another", 5)
+    before, others = await desk.used("newcomer"), await desk.used("another")
+    assert before["requests/hour"] == (10 if room else 15)
+    told = await desk.admin.reset("test", desk.admin.subjects("newcomer"), "")
+    assert {each.limit.name for each in told.forgotten} == (OWN if room else set())
+    assert await desk.used("newcomer") == {**before, **dict.fromkeys(OWN if room else (), 0)}
+    assert await desk.used("another") == others
 
 
 async def test_a_reset_of_one_meter_leaves_the_others(desk: Desk) -> None:

@@ -177,6 +177,25 @@ async def test_keys_are_listed_in_pages(both: Both) -> None:
         assert len(seen) == count
 
 
+async def test_an_import_is_refused_in_whole_and_says_which_key(both: Both) -> None:
+    """By its place in the request; nothing of it is written."""
+    many = [pb.AddKeyRequest(key=key(f"k{n}"), record=PRO) for n in range(3)]
+    for at, record, name in ((2, pb.KeyRecord(tier="prp"), "k"), (1, PRO, "filed")):
+        wrong = [*many[:at], pb.AddKeyRequest(key=key(name), record=record), *many[at:]]
+        _, text = await failure(both.admin.ImportKeys(pb.ImportKeysRequest(keys=wrong)))
+        assert text.startswith(f"keys[{at}]"), text
+    listed = await both.admin.ListKeys(pb.ListKeysRequest())
+    assert [record.from_policy for record in listed.records] == [True]
+
+
+async def test_an_expiry_is_never_so_early_that_it_is_none(both: Both) -> None:
+    """What ended in 1970 has ended; a record without an expiry has none."""
+    record = pb.KeyRecord(tier="pro")
+    record.expires.SetInParent()
+    await both.admin.AddKey(pb.AddKeyRequest(key=key("old"), record=record))
+    assert await passed(both, "old") == 0
+
+
 async def test_usage_charges_nothing_and_reset_forgets(both: Both) -> None:
     """What was used, of which limit, and what is left; then everything again."""
     await both.admin.AddKey(pb.AddKeyRequest(key=key("k"), record=PRO))

@@ -15,11 +15,12 @@ from ratelimitd.accounts.checks import check
 from ratelimitd.accounts.of_policy import in_policy, merged
 from ratelimitd.accounts.record import as_dict
 from ratelimitd.accounts.records import CONFLICT
-from ratelimitd.accounts.resetting import Forgotten, check_meter, forgets, refunds
+from ratelimitd.accounts.resetting import Forgotten, check_meter, forgets, own, refunds
 from ratelimitd.accounts.usage import Counted, Usage, look
 from ratelimitd.background import by_turns
 from ratelimitd.errors import (
     AccountError,
+    InvalidFieldsError,
     KeyExistsError,
     KeyNotFoundError,
     RecordChangedError,
@@ -120,10 +121,13 @@ class Administration:
 
     async def load(self, who: str, records: Sequence[Record]) -> int:
         """Write records, whatever was there; return how many. Raises `InvalidFieldsError`."""
-        async for record in by_turns(records):
-            self._check(record)
+        async for at, record in by_turns(enumerate(records)):
+            try:
+                self._check(record)
+            except InvalidFieldsError as error:
+                raise error.within(f"keys[{at}]") from None
             if in_policy(self._matchers, [record.subject]) is not None:
-                raise KeyExistsError(IN_FILE)
+                raise KeyExistsError(f"keys[{at}]: {IN_FILE}")
         left = {record.subject: record for record in records}
         for _ in range(_ATTEMPTS):
             there = await self._records.get(list(left))
@@ -166,11 +170,15 @@ class Administration:
         check_meter(meter, self._served())
         counted = await self._counted(subjects)
         before = await look(self._counters, counted)
-        now = self._counters.clock()
-        ops = [op for each in counted if forgets(each.limit, meter) for op in refunds(each, now)]
+        alone = await look(self._counters, [own(each) for each in counted])
+        now, ops, forgotten = self._counters.clock(), [], []
+        for each, found, its_own in zip(counted, before, alone, strict=True):
+            is_own = its_own.standing.before >= found.standing.before
+            if is_own and forgets(each.limit, meter):
+                ops += refunds(each, now)
+                forgotten.append(found)
         if ops:
             await self._counters.take(ops, self._new_id())
-        forgotten = [each for each in before if forgets(each.limit, meter)]
         used = {f"{each.domain} {each.limit.name}": each.standing.before for each in forgotten}
         tell(who, "reset", subjects[0], {"meter": meter or "all", **used}, {})
         return Forgotten(before, forgotten)

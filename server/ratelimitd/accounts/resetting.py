@@ -1,8 +1,8 @@
 """What `reset` forgets, and what it leaves. Pure.
 
 It forgets what the key alone has counted. Leases are left: the requests that hold them are still
-running, and each ends by itself. So is what the key counts together with others (`per: [org]`):
-they would get more than their limit.
+running, and each ends by itself. So is what the key counts together with others (`per: [org]`, or
+a newcomer that found no place of its own): they would get more than their limit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.errors import InvalidFieldsError
-from ratelimitd.model import MAX_COUNT, Algorithm, Kind, Op
+from ratelimitd.model import MAX_COUNT, Algorithm, Counter, Kind, Op
 from ratelimitd.policy.faults import nearest
 
 if TYPE_CHECKING:
@@ -34,8 +34,14 @@ class Forgotten(NamedTuple):
 
 def forgets(limit: Limit, meter: str) -> bool:
     """Say whether a reset of this meter (empty: of all) forgets what was used of a limit."""
-    own = SUBJECT in limit.per and limit.algorithm is not Algorithm.LEASE
-    return own and meter in {"", limit.meter.name}
+    counted = SUBJECT in limit.per and limit.algorithm is not Algorithm.LEASE
+    return counted and meter in {"", limit.meter.name}
+
+
+def own(counted: Counted) -> Counted:
+    """Return the limit with the key's own counter, in whose place another may stand."""
+    family, key, tag = counted.counter.family, counted.counter.key, counted.counter.tag
+    return counted._replace(counter=Counter(family, key, bounded=False, tag=tag))
 
 
 def refunds(counted: Counted, now: int) -> list[Op]:

@@ -6,6 +6,7 @@ Owns the connection, the token, and what failures mean for a person.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +93,21 @@ def key(text: str) -> Any:  # noqa: ANN401 - a message of `rpc.admin_client`
     return pb.Key(api_key=said)
 
 
-def imported(server: Admin, lines: list[dict[str, Any]]) -> int:
-    """Write records as `as_dict` told them, or with `api_key` beside; return how many."""
+def imported(server: Admin, lines: list[tuple[int, dict[str, Any]]]) -> int:
+    """Write records as `as_dict` told them, or with `api_key` beside; return how many.
+
+    Each has its line, by which a fault is told.
+    """
     from ratelimitd.rpc.admin_client import pb, record_of
 
     request = pb.ImportKeysRequest()
-    for said in lines:
-        record, api_key = record_of(said)
+    for number, said in lines:
+        record, api_key = record_of(said, f"line {number}")
         which = pb.Key(api_key=api_key) if api_key else pb.Key(subject=record.subject)
         request.keys.add(key=which, record=record)
-    written: int = server.call("ImportKeys", request).written
+    try:
+        written: int = server.call("ImportKeys", request).written
+    except (AccountError, SettingsError) as error:
+        told = re.sub(r"keys\[(\d+)\]", lambda at: f"line {lines[int(at[1])][0]}", str(error))
+        raise type(error)(told) from error
     return written

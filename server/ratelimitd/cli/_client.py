@@ -80,7 +80,7 @@ def failure(target: Address, error: grpc.RpcError, hint: str = TLS_HINT) -> Rate
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return UnreachableError(f"{target} answers, but it is no rate limiter")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnreachableError(f"{target} did not answer within {TIMEOUT:g} s")
+        return UnreachableError(f"{target} did not answer in time")
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnreachableError(
             f"nobody answers at {target} ({details}); is `ratelimitd serve` running there? {hint}"

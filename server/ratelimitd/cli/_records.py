@@ -13,6 +13,7 @@ from ratelimitd.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NEVER = "never"
 _FACTOR = re.compile(r"([0-9./]+)x")
 
 
@@ -20,7 +21,9 @@ class Given(NamedTuple):
     """What was said of a key; None: nothing, so that it stays as it is."""
 
     limits: list[str] | None = None
+    """Empty: those of its tier."""
     attributes: list[str] | None = None
+    """Empty: none any more."""
     billing_day: int | None = None
     expires: str | None = None
     note: str | None = None
@@ -32,8 +35,10 @@ class Given(NamedTuple):
     def put(self, record: Any) -> None:  # noqa: ANN401 - a message of `rpc.admin_client`
         """Put it into a record. Raises `SettingsError` with every fault."""
         faults = values.Faults()
-        if self.limits:
+        if self.limits is not None:
             record.ClearField("limits")
+        if self.attributes == []:
+            record.ClearField("attributes")
         for meter, rate in _pairs(faults, "--limit", self.limits, "requests=20_000/hour"):
             record.limits.add(meter=meter, rate=rate)
         for name, value in _pairs(faults, "--attr", self.attributes, "org=acme"):
@@ -41,7 +46,9 @@ class Given(NamedTuple):
         record.billing_day = self.billing_day or record.billing_day
         record.note = record.note if self.note is None else self.note
         record.disabled = record.disabled if self.disabled is None else self.disabled
-        if self.expires:
+        if self.expires == NEVER:
+            record.ClearField("expires")
+        elif self.expires:
             at = faults.of("--expires", _instant, self.expires)
             if at is not None:
                 record.expires.FromDatetime(at)

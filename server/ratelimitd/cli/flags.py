@@ -92,12 +92,13 @@ KeysFile = Annotated[
     ),
 ]
 Attributes = Annotated[
-    list[str] | None, Parameter(help="NAME=VALUE, as `org=acme`; repeat it for several.")
+    list[str] | None,
+    Parameter(negative="--no-attr", help="NAME=VALUE, as `org=acme`; repeat it for several."),
 ]
 BillingDay = Annotated[
     int | None, Parameter(help="Day of the month on which its calendar windows begin.")
 ]
-Expires = Annotated[str | None, Parameter(help="When it ends, as `2026-12-31`; UTC.")]
+Expires = Annotated[str | None, Parameter(help="When it ends, as `2026-12-31`, UTC; or `never`.")]
 Boost = Annotated[
     list[str] | None,
     Parameter(
@@ -114,8 +115,9 @@ Note = Annotated[str | None, Parameter(help="For people; no rule sees it.")]
 OwnLimits = Annotated[
     list[str] | None,
     Parameter(
+        negative="--no-limit",
         help="METER=RATE, as `requests=20_000/hour`, in the place of the tier's limits of the "
-        "meter; repeat it for several."
+        "meter; repeat it for several.",
     ),
 ]
 Listen = Annotated[str, Parameter(help="Where gRPC is served, `HOST:PORT` or `unix:PATH`.")]
@@ -238,7 +240,6 @@ TrustedProxies = Annotated[
     list[str] | None,
     Parameter(
         name="--trusted-proxy",
-        env_var="RATELIMITD_TRUSTED_PROXY",
         env_var_split=split,
         help="An address or network whose X-Forwarded-For is believed on `--http`, as that of "
         "Envoys on other machines; repeat it for several. This machine's is believed always.",

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from ratelimitd.cli import _records, flags, terminal
 from ratelimitd.cli._records import Given
-from ratelimitd.errors import SettingsError
+from ratelimitd.errors import RateLimitdError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,21 +141,32 @@ def load(file: flags.KeysFile, *, at: flags.AdminTarget = flags.HERE) -> int:
     from ratelimitd.cli import _admin
 
     server, count = _admin.Admin(at), 0
-    requests = _read(file)
-    with terminal.working("importing …"):
-        for first in range(0, len(requests), _BATCH):
-            count += _admin.imported(server, requests[first : first + _BATCH])
+    lines = _read(file)
+    try:
+        with terminal.working("importing …"):
+            for first in range(0, len(lines), _BATCH):
+                count += _admin.imported(server, lines[first : first + _BATCH])
+    except RateLimitdError:
+        terminal.say(f"{count} were written before this went wrong:")
+        raise
     print(count)
     return 0
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Return what lines hold, each with its number."""
+    found, place = [], f"{file}"
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        msg = f"{file}: no JSON lines: {error}"
+        for number, line in enumerate(text.split("\n"), 1):
+            place = f"{file}, line {number}"
+            if line.strip():
+                found.append((number, dict(json.loads(line).items())))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        why = "no object" if isinstance(error, AttributeError) else error
+        msg = f"{place}: no JSON lines: {why}"
         raise SettingsError(msg) from error
+    return found
 
 
 def _written(answer: Any, *, as_json: bool) -> int:  # noqa: ANN401 - either answer

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CoercionError, CycloptsError, Parameter, UnusedCliTokensError
 
 from ratelimitd import __version__
 from ratelimitd.cli import terminal
@@ -57,6 +57,9 @@ COMMANDS = {
 }
 """Every command in the order of `--help`, with what follows it. Each is a function of its name, in
 a module of its name."""
+
+OF_KEYS = {"keys", "usage", "reset", "leases"}
+"""Commands to which API keys are typed."""
 
 _HELP = """An exact rate limiter for Envoy and for gRPC services.
 
@@ -137,6 +140,11 @@ def _run(arguments: Sequence[str]) -> int:
         return USAGE
     except RateLimitdError as error:
         return tell(error)
+    except UnicodeEncodeError as error:  # what was given has bytes that protobuf cannot hold
+        if error.encoding != "utf-8":
+            raise
+        terminal.complain("something that was given is not UTF-8")
+        return USAGE
 
 
 def tell(error: RateLimitdError) -> int:
@@ -151,10 +159,16 @@ def tell(error: RateLimitdError) -> int:
 
 
 def _told(error: CycloptsError) -> str:
-    """Return cyclopts's sentence, or a plainer one."""
+    """Return cyclopts's sentence, or a plainer one. What may be an API key is not repeated."""
+    typed, told = error.unused_tokens or [], str(error)
+    takes_key = (error.command_chain or ("",))[0] in OF_KEYS
     if isinstance(error, UnusedCliTokensError):
-        return f"unexpected: {' '.join(error.unused_tokens or ())}"
-    return str(error)
+        return f"unexpected: {'…' if takes_key else ' '.join(typed)}"
+    if isinstance(error, CoercionError) and error.token is not None:
+        typed = [error.token.value]
+    for each in typed if takes_key else ():
+        told = told.replace(f'"{each}"', '"…"')
+    return told
 
 
 def exit_code(error: RateLimitdError) -> int:

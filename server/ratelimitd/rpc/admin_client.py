@@ -47,12 +47,12 @@ def _whole(kind: Any, told: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 -
     return told
 
 
-def record_of(said: dict[str, Any]) -> tuple[pb.KeyRecord, str]:
+def record_of(said: dict[str, Any], place: str = "a line") -> tuple[pb.KeyRecord, str]:
     """Return the record that JSON tells, and the key beside it. Raises `SettingsError`."""
     plain = dict(said)
-    api_key = str(plain.pop("api_key", ""))
+    api_key = str(plain.pop("api_key", None) or "")
     try:
         return ParseDict(plain, pb.KeyRecord()), api_key
     except ParseError as error:
-        msg = "a line is no record as `keys export` writes it"
+        msg = f"{place} is no record as `keys export` writes it"
         raise SettingsError(msg) from error

@@ -58,7 +58,7 @@ def read(message: admin_pb2.KeyRecord, subject: Subject) -> Record:
         attributes=MappingProxyType(dict(message.attributes)),
         billing_day=message.billing_day or 1,
         note=message.note,
-        expires=_moment(message.expires, "expires") if message.HasField("expires") else 0,
+        expires=max(_moment(message.expires, "expires"), 1) if message.HasField("expires") else 0,
         is_disabled=message.disabled,
         is_revoked=message.revoked,
         boost=boost,

@@ -171,8 +171,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         try:
             return convert.read(message.record, self._subjects(message.key)[0])
         except InvalidFieldsError as error:
-            told = [(f"{field}.{name}", text) for name, text in error.violations]
-            raise InvalidFieldsError.of(*told) from None
+            raise error.within(field) from None
 
 
 def _who(context: Context) -> str:

@@ -121,6 +121,53 @@ def test_a_mistake_is_told_in_a_sentence(
     assert "hunter2" not in ran.err
 
 
+KEYS = (
+    ("keys", "sk-1"),
+    ("keys", "show", "k", "sk-1"),
+    ("keys", "set", "k", "--billing-day", "sk-1"),
+    ("usage", "k", "sk-1"),
+    ("reset", "k", "--json=sk-1"),
+    ("leases", "k", "--json=sk-1"),
+    ("usage", "sk-1\udcff"),
+    ("keys", "add", "sk-1", "--tier", "\udcff"),
+    ("reset", "k", "--meter", "sk-1\udcff"),
+)
+
+
+@pytest.mark.parametrize("arguments", KEYS, ids=ascii)
+def test_what_may_be_a_key_is_not_repeated(
+    arguments: tuple[str, ...], ratelimitd: Callable[..., Ran]
+) -> None:
+    """Whatever is wrong where a key is typed: logs of scripts keep what stderr had."""
+    ran = ratelimitd(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")
+    assert "sk-1" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("[1]", "line 3: no JSON lines: no object"),
+        ('"sk-1"', "line 3: no JSON lines: no object"),
+        ('{"api_key": "sk-1"', "line 3: no JSON lines: Expecting"),
+        (5_000 * "[", "line 3: no JSON lines: "),
+        ('{"api_key": "sk-1", "expires": 5}', "line 3 is no record as `keys export` writes it"),
+        ('{"api_key": "sk-1\\ud800"}', "not UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_record_is_told_by_its_number(
+    line: str, why: str, ratelimitd: Callable[..., Ran], tmp_path: Path
+) -> None:
+    """And not by what it holds."""
+    file = tmp_path / "keys"
+    file.write_text(f'{{"api_key": "k", "tier": "pro"}}\n\n{line}\n')
+    ran = ratelimitd("keys", "import", str(file), "--admin", f"unix:{tmp_path}/none")
+    assert (ran.status, ran.out) == (2, "")
+    assert why in ran.err
+    assert "sk-1" not in ran.err
+
+
 def test_unreadable_files_are_told(ratelimitd: Callable[..., Ran], tmp_path: Path) -> None:
     """A file that is there but cannot be opened: here, a link to itself, for root reads all."""
     loop = tmp_path / "loop.yaml"

@@ -43,6 +43,15 @@ def test_what_is_not_given_stays() -> None:
     assert (record.disabled, record.HasField("boost")) == (False, False)
 
 
+def test_all_can_be_taken_away() -> None:
+    """Limits, attributes and the expiry, each by itself."""
+    record = boosted()
+    Given(limits=["requests=5/day"], attributes=["org=a"], expires="2030-01-01").put(record)
+    assert (len(record.limits), dict(record.attributes)) == (1, {"org": "a"})
+    Given(limits=[], attributes=[], expires="never").put(record)
+    assert record == boosted()
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
