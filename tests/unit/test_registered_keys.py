@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ratelimitd._gen.ratelimitd.v1.admin_pb2 import KeyRecord
 from ratelimitd.accounts.known import KnownKeys
 from ratelimitd.accounts.memory_records import MemoryRecords
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
@@ -15,6 +16,7 @@ from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.limiter import Limiter
 from ratelimitd.model import Descriptor, Question, Subject
 from ratelimitd.policy.spec import Policy, SubjectRule, Verdict
+from ratelimitd.rpc.admin_records import read
 from ratelimitd.stores.memory.counters import MemoryCounters
 from tests.support.ops import NEW_YEAR
 from tests.support.policies import HASHER, agent_api
@@ -127,6 +129,15 @@ def test_some_keys_are_refused(fields: dict[str, object], why: str) -> None:
     bench.put(acme(**{"tier": "pro", **fields}))  # type: ignore[arg-type]
     decision = bench.ask()
     assert (decision.allowed, decision.refusal) == (False, why)
+
+
+def test_no_expiry_is_so_early_that_it_is_none() -> None:
+    """What ended with 1969 has ended."""
+    message = KeyRecord(tier="pro")
+    message.expires.SetInParent()
+    assert read(message, KEY).refusal(NEW_YEAR) == "expired"
+    message.ClearField("expires")
+    assert not read(message, KEY).refusal(NEW_YEAR)
 
 
 def test_a_key_expires_when_its_time_comes() -> None:
