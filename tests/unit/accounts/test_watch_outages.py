@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from ratelimitd.accounts import watch
 from ratelimitd.accounts.alerting import Wish
 from ratelimitd.accounts.alerts import Alert
 from ratelimitd.accounts.memory_records import MemoryRecords
@@ -15,8 +16,10 @@ from ratelimitd.accounts.sqlite_outbox import SqliteOutbox
 from ratelimitd.accounts.watch import COUNTED
 from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.model import Subject
+from ratelimitd.policy.spec import Tier
 from tests.support.alerts import world
-from tests.support.policies import HASHER
+from tests.support.ops import MINUTELY, fixed
+from tests.support.policies import HASHER, agent_api
 
 PRO = (HASHER.key("demo-pro"),)
 WISH = Wish("rate_limit", 80, "https://hooks.example/")
@@ -99,6 +102,25 @@ async def test_a_key_of_which_nothing_is_known_yet_is_told_of_later(
         monkeypatch.setattr(other.known, "records", here.known.records)
         other.known.changed([subject])
         assert await other.told() == 1
+
+
+async def test_so_many_counters_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while some are told: what comes beyond is counted, and due with a later call."""
+    monkeypatch.setattr(watch, "MOST", 1)
+    outbox = Moody()
+    policy = agent_api(tiers={"pro": Tier(name="pro", limits=(fixed(60, MINUTELY),))})
+    async with world(policy, outbox=outbox) as here:
+        await here.register("sk-late")
+        for subjects in (PRO, (HASHER.key("sk-late"),)):
+            await here.alerting.create(subjects, WISH)
+        await here.say("api_key=demo-pro", hits=50)
+        outbox.meanwhile = lambda: here.say("api_key=sk-late", hits=50)
+        assert not await here.watch.tell_all()
+        outbox.meanwhile = None
+        assert here.counts[COUNTED, "dropped"] == 1
+        assert await here.told() == 1
+        await here.say("api_key=sk-late")
+        assert await here.told() == 2
 
 
 async def test_what_finds_no_room_is_due_with_a_later_call() -> None:
