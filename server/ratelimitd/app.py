@@ -210,7 +210,8 @@ class Service:
 
     def _administration(self) -> Transport:
         """Return the listener for administrators and scrapers."""
-        admin = Administration(self.keys, self._counters, self.hasher, self.limiter, _new_id)
+        counted = (self.keys, self._counters, self.hasher, self.limiter)
+        admin = Administration(*counted, _new_id, self.notifier.alerting.forget)
         handlers = Handlers()
         admin_service.register(handlers, admin_service.AdminServicer(admin))
         http = metrics.application(self.reading, self.workers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
 
+from ratelimitd._gen.ratelimitd.v1 import admin_pb2 as admin_pb
 from ratelimitd._gen.ratelimitd.v1 import limiter_pb2 as pb
+from ratelimitd._gen.ratelimitd.v1.admin_pb2_grpc import AdminServiceStub
 from ratelimitd.accounts.alerting import Wish
 from ratelimitd.accounts.watch import COUNTED
 from tests.rpc.support.counting import until
@@ -65,3 +67,20 @@ async def test_a_reservation_is_told_of_and_so_is_what_it_really_took(
     ticket = granted.reservation.id
     await client.stub.Settle(pb.SettleRequest(reservation_id=ticket, actual=amounts(tokens=50)))
     await until_told(service, 1)
+
+
+async def test_a_revoked_key_has_no_alerts(tmp_path: Path) -> None:
+    """Nobody could remove them any more."""
+    async with (
+        running("h2corn", tmp_path, KEYS) as service,
+        grpc.aio.insecure_channel(service.addresses["admin"][0]) as channel,
+    ):
+        admin: Any = AdminServiceStub(channel)
+        key = admin_pb.Key(api_key="registered")
+        record = admin_pb.KeyRecord(tier="plain")
+        await admin.AddKey(admin_pb.AddKeyRequest(key=key, record=record))
+        wish = Wish("rate_limit", 50, "https://hooks.example/")
+        subject = service.hasher.key("registered")
+        await service.notifier.alerting.create((subject,), wish)
+        await admin.RevokeKey(admin_pb.RevokeKeyRequest(key=key))
+        assert await service.notifier._outbox.alerts(subject) == []

@@ -27,7 +27,7 @@ from ratelimitd.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ratelimitd.accounts.known import KnownKeys
     from ratelimitd.accounts.record import Record
@@ -60,6 +60,7 @@ class Administration:
         hasher: Hasher,
         policies: lookup.Policies,
         new_id: Callable[[], bytes],
+        forget_alerts: Callable[[str, Sequence[Subject]], Awaitable[None]] | None = None,
     ) -> None:
         self._known = known
         self._records = known.records
@@ -67,6 +68,7 @@ class Administration:
         self._hasher = hasher
         self._policies = policies
         self._new_id = new_id
+        self._forget_alerts = forget_alerts
 
     @property
     def is_lasting(self) -> bool:
@@ -114,10 +116,16 @@ class Administration:
         return await self._change(who, "set", subjects, changed)
 
     async def revoke(self, who: str, subjects: Sequence[Subject]) -> Record:
-        """Refuse a key from now on. Raises `KeyNotFoundError`, `AccountError`."""
-        return await self._change(
+        """Refuse a key from now on, and forget its alerts. Raises `KeyNotFoundError`, `StoreError`.
+
+        Where it raises, it may be said again.
+        """
+        record = await self._change(
             who, "revoke", subjects, lambda before: replace(before, is_revoked=True)
         )
+        if self._forget_alerts is not None:
+            await self._forget_alerts(who, subjects)
+        return record
 
     async def load(self, who: str, records: Sequence[Record]) -> int:
         """Write records, whatever was there; return how many. Raises `InvalidFieldsError`."""

@@ -166,14 +166,23 @@ class Alerting:
     async def remove(self, subjects: Sequence[Subject], alert_id: str) -> bool:
         """Remove an alert; False where the key has no such. Raises as `told`."""
         await self._callers(subjects)
+        found = (each for each in await self._alerts(subjects) if each.id == alert_id)
+        alert = next(found, None)
+        return alert is not None and await self._remove(CUSTOMER, alert)
+
+    async def forget(self, who: str, subjects: Sequence[Subject]) -> None:
+        """Remove all alerts of a key that is no more: nobody else can. Raises `StoreError`."""
         for alert in await self._alerts(subjects):
-            if alert.id == alert_id and await self._outbox.remove(alert.subject, alert.id):
-                self._on_change(alert.subject)
-                hook = self._sealer.open(alert.id, alert.subject, alert.sealed)
-                before = self._shown(alert, hook.url if hook else "")
-                audit.tell(CUSTOMER, "alert remove", alert.subject, before, None)
-                return True
-        return False
+            await self._remove(who, alert)
+
+    async def _remove(self, who: str, alert: Alert) -> bool:
+        if not await self._outbox.remove(alert.subject, alert.id):
+            return False
+        self._on_change(alert.subject)
+        hook = self._sealer.open(alert.id, alert.subject, alert.sealed)
+        before = self._shown(alert, hook.url if hook else "")
+        audit.tell(who, "alert remove", alert.subject, before, None)
+        return True
 
     async def _callers(self, subjects: Sequence[Subject]) -> dict[str, Caller]:
         """Return who a key is, in the domains that have a record of it."""

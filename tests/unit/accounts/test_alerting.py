@@ -167,3 +167,17 @@ async def test_the_audit_log_is_told_without_secrets(caplog: pytest.LogCaptureFi
     for line in lines:
         assert line["subject"] == PRO[0].hex()
         assert not [each for each in ("hush", made.secret, "demo-pro") if each in str(line)]
+
+
+async def test_all_alerts_of_a_key_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """By whom, is in the audit log; another's stay."""
+    caplog.set_level(logging.INFO, logger="ratelimitd.audit")
+    async with world() as here:
+        await here.register("sk-registered")
+        for subjects in (REGISTERED, REGISTERED, PRO):
+            await here.alerting.create(subjects, WISH)
+        await here.alerting.forget("anna", REGISTERED)
+        assert await here.alerting.told(REGISTERED) == []
+        assert len(await here.alerting.told(PRO)) == 1
+    lines = [vars(record) for record in caplog.records[-2:]]
+    assert [(line["who"], line["what"]) for line in lines] == [("anna", "alert remove")] * 2
