@@ -84,6 +84,7 @@ async def test_a_registered_key_has_its_tier_at_once(both: Both) -> None:
     assert (added.record.tier, added.record.version > 0, added.lasting) == ("pro", True, False)
     assert await passed(both, "k") == 4
     await both.admin.RevokeKey(pb.RevokeKeyRequest(key=key("k")))
+    await both.admin.SetKey(pb.SetKeyRequest(key=key("k"), record=PRO))  # which does not undo it
     answer = await both.caller.ask(one("api_key=k"))
     assert b"API key is revoked" in answer.raw_body
 

@@ -104,14 +104,19 @@ class Administration:
         raise KeyExistsError(IN_FILE if is_files else "this key is registered already; change it")
 
     async def change(self, who: str, record: Record, subjects: Sequence[Subject]) -> Record:
-        """Replace a key's record, that of its version if it has one. Raises `AccountError`s."""
+        """Replace a key's record, that of its version if it has one. Raises `AccountError`s.
+
+        A key that is revoked stays so.
+        """
         self._check(record)
 
         def changed(before: Record) -> Record:
             if record.version and record.version != before.version:
                 msg = "the record has changed meanwhile; look at it again"
                 raise RecordChangedError(msg)
-            return replace(record, subject=before.subject, version=before.version)
+            gone = record.is_revoked or before.is_revoked
+            subject, version = before.subject, before.version
+            return replace(record, subject=subject, version=version, is_revoked=gone)
 
         return await self._change(who, "set", subjects, changed)
 

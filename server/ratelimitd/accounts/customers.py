@@ -121,10 +121,12 @@ class Customers:
     async def _in(self, domain: str, matcher: Matcher, shown: Credential) -> Customer | None:
         """Return the customer that this domain knows, if it serves the key."""
         found = [await self._by(key, domain) for key in _keys(matcher, shown)]
-        served = [each for each in found if not each.caller.refusal]
-        if any(each.caller.refusal == NOT_KNOWN for each in found):
+        if not found:
+            return None
+        best = max(found, key=lambda each: (_is_recorded(each), not each.caller.refusal))
+        if not _is_recorded(best) and any(each.caller.refusal == NOT_KNOWN for each in found):
             raise StoreUnavailableError(NOT_KNOWN)
-        return max(served, key=_is_recorded, default=None)
+        return None if best.caller.refusal else best
 
     async def _by(self, key: str, domain: str) -> Customer:
         subjects = (self._hasher.key(key), *self._hasher.older(key))

@@ -206,12 +206,13 @@ def _tell_failures(app: FastAPI) -> None:
 
 def _methods(request: Request) -> list[str]:
     """Return the methods of a path. Starlette names those of the first route that has it."""
-    return sorted(
+    found = sorted(
         method
         for route in request.app.routes
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     )
+    return found or ["GET", "HEAD"]  # of the page's files
 
 
 def _problem_of(error: Exception) -> ProblemError:

@@ -110,6 +110,14 @@ async def test_without_a_scheme_the_key_is_what_is_counted() -> None:
             assert found.subjects == (HASHER.key(key),)
 
 
+async def test_a_revoked_key_is_no_newcomer_by_another_spelling() -> None:
+    """Without a scheme, all of the value could be a key that nobody has registered."""
+    gone = {HASHER.key("gone"): record("gone", "pro", refusal="revoked")}
+    async with customers(replace(domain("a", "free", scheme=""), records=gone)) as some:
+        assert await some.find(shown("Bearer gone")) is None
+        assert await some.find(shown("Bearer nobody")) is not None
+
+
 async def test_a_key_of_which_nobody_can_tell_is_no_wrong_key() -> None:
     """The registry is away: try again, instead of: you are nobody."""
 
