@@ -46,6 +46,8 @@ class Customer(NamedTuple):
     subjects: tuple[Subject, ...]
     """The hashes that it may be known by, the present one first."""
     domain: str
+    matcher: Matcher
+    """The domain's, of the policy that it was found by: the present one may no longer have it."""
     caller: Caller
 
 
@@ -99,8 +101,7 @@ class Customers:
 
     async def usage(self, customer: Customer) -> Overview:
         """Return how the customer's limits stand. Raises `StoreError`."""
-        domain, caller = customer.domain, customer.caller
-        matcher = self._policies.matchers[domain]
+        _, domain, matcher, caller = customer
         counted = [
             Counted(domain, limit, counter)
             for limit, counter in matcher.counted(caller)
@@ -120,7 +121,7 @@ class Customers:
 
     async def _in(self, domain: str, matcher: Matcher, shown: Credential) -> Customer | None:
         """Return the customer that this domain knows, if it serves the key."""
-        found = [await self._by(key, domain) for key in _keys(matcher, shown)]
+        found = [await self._by(key, domain, matcher) for key in _keys(matcher, shown)]
         if not found:
             return None
         best = max(found, key=lambda each: (_is_recorded(each), not each.caller.refusal))
@@ -128,10 +129,10 @@ class Customers:
             raise StoreUnavailableError(NOT_KNOWN)
         return None if best.caller.refusal else best
 
-    async def _by(self, key: str, domain: str) -> Customer:
+    async def _by(self, key: str, domain: str, matcher: Matcher) -> Customer:
         subjects = (self._hasher.key(key), *self._hasher.older(key))
-        callers = await lookup.callers(self._policies, self._registry, subjects)
-        return Customer(subjects, domain, callers[domain])
+        await lookup.callers(self._policies, self._registry, subjects)
+        return Customer(subjects, domain, matcher, matcher.callers.known(*subjects))
 
 
 def _of_meter(found: Sequence[Usage], meter: str, name: str = "") -> Usage | None:

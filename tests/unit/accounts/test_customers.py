@@ -118,6 +118,20 @@ async def test_a_revoked_key_is_no_newcomer_by_another_spelling() -> None:
         assert await some.find(shown("Bearer nobody")) is not None
 
 
+async def test_a_policy_that_is_read_again_meanwhile_takes_no_answer_away() -> None:
+    """A customer is served by the policy that it was found by, though its domain is gone."""
+    clock = ManualClock(NEW_YEAR)
+    known = KnownKeys(MemoryRecords(), clock)
+    present = Present(domain("a", "free", "mine"), known=known)
+    some = Customers(known, MemoryCounters(clock), HASHER, present)
+    found = await some.find(shown("Bearer mine"))
+    assert found is not None
+    present.matchers = {}
+    usage = await some.usage(found)
+    assert usage.requests is not None
+    assert usage.requests.limit.amount == 1_000
+
+
 async def test_a_key_of_which_nobody_can_tell_is_no_wrong_key() -> None:
     """The registry is away: try again, instead of: you are nobody."""
 
