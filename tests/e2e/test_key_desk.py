@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
 from tests.e2e.support.limiter import ratelimitd, run_limiter
+from tests.e2e.support.promised import HOUR
+from tests.e2e.support.waiting import room_in_window
 
 if TYPE_CHECKING:
     from tests.e2e.support.limiter import Limiter
@@ -65,6 +67,7 @@ async def test_usage_leases_and_reset_tell_of_one_key() -> None:
     async with run_limiter() as limiter:
         desk = Desk(limiter)
         await desk.run("keys", "add", KEY, "--tier", "pro")
+        await room_in_window(HOUR, 30)
         await limiter.charge(40, api_key=KEY)
         leases = {await desk.hold() for _ in range(2)}
         usage = {limit["limit"]: limit for limit in (await desk.told("usage"))["limits"]}
