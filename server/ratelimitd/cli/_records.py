@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEVER = "never"
+_DAYS = range(1, 32)
 _FACTOR = re.compile(r"([0-9./]+)x")
 
 
@@ -43,18 +44,24 @@ class Given(NamedTuple):
             record.limits.add(meter=meter, rate=rate)
         for name, value in _pairs(faults, "--attr", self.attributes, "org=acme"):
             record.attributes[name] = value
-        record.billing_day = self.billing_day or record.billing_day
         record.note = record.note if self.note is None else self.note
         record.disabled = record.disabled if self.disabled is None else self.disabled
+        self._put_dates(record, faults)
+        if self.boost is not None or self.until is not None:
+            self._put_boost(record, faults)
+        faults.settle()
+
+    def _put_dates(self, record: Any, faults: values.Faults) -> None:  # noqa: ANN401 - as above
+        if self.billing_day in _DAYS:
+            record.billing_day = self.billing_day
+        elif self.billing_day is not None:
+            faults.add(f"--billing-day {self.billing_day}: write a day of the month, 1 to 31")
         if self.expires == NEVER:
             record.ClearField("expires")
         elif self.expires:
             at = faults.of("--expires", _instant, self.expires)
             if at is not None:
                 record.expires.FromDatetime(at)
-        if self.boost is not None or self.until is not None:
-            self._put_boost(record, faults)
-        faults.settle()
 
     def _put_boost(self, record: Any, faults: values.Faults) -> None:  # noqa: ANN401 - as above
         record.ClearField("boost")
@@ -91,10 +98,10 @@ def _pairs(
 def _instant(text: str) -> dt.datetime:
     try:
         at = dt.datetime.fromisoformat(text)
-    except ValueError as error:
+        return at.replace(tzinfo=at.tzinfo or dt.UTC).astimezone(dt.UTC)
+    except (ValueError, OverflowError) as error:
         msg = f"{text!r} is no date; write 2026-12-31 or 2026-12-31T18:00:00Z"
         raise SettingsError(msg) from error
-    return at.replace(tzinfo=at.tzinfo or dt.UTC)
 
 
 def _later(text: str) -> dt.datetime:

@@ -62,6 +62,9 @@ def test_all_can_be_taken_away() -> None:
         (Given(boost=["twice"], until=UNTIL), "write it as 2x, or requests=500/hour"),
         (Given(boost=["2x"], until="2020-01-01"), "has passed already"),
         (Given(boost=["2x"], until="soon"), "is no date"),
+        (Given(expires="9999-12-31T23:59-14:00"), "is no date"),
+        (Given(billing_day=0), "--billing-day 0: write a day of the month, 1 to 31"),
+        (Given(billing_day=-(2**40)), "a day of the month, 1 to 31"),
         (Given(expires="soon", limits=["5"]), "--limit 5: write it as requests=20_000/hour"),
     ],
 )
