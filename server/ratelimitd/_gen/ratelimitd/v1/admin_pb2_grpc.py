@@ -94,7 +94,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetKey(self, request, context):
-        """Changes a registered key: its record is replaced by the one that is given. NOT_FOUND for others.
+        """Changes a registered key: its record is replaced by the one that is given, but that a revoked key
+        stays revoked. NOT_FOUND for others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
