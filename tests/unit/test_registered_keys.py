@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ratelimitd._gen.ratelimitd.v1.admin_pb2 import KeyRecord
-from ratelimitd.accounts.known import KnownKeys
+from ratelimitd.accounts.known import EVERY, KnownKeys
 from ratelimitd.accounts.memory_records import MemoryRecords
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
 from ratelimitd.clock import ManualClock
@@ -230,6 +230,27 @@ def test_invented_keys_have_no_registered_one_forgotten() -> None:
     assert found
     record = found.under(agent_api())
     assert (record and record.refusal, found.is_doubtful) == ("revoked", True)
+
+
+async def test_an_import_holds_up_no_later_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many changes come before one: the feed is read on until there are no more."""
+    pauses, turn = [], asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await turn(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    records = MemoryRecords()
+    known = KnownKeys(records, ManualClock(NEW_YEAR))
+    await known.start()
+    await known.fetch([KEY])
+    many = [replace(acme(), subject=Subject(b"%016d" % number)) for number in range(3_000)]
+    await records.put([*many, acme(is_revoked=True)])
+    while known.known(KEY) is not None:
+        await turn(0)
+    assert pauses[:4] == [EVERY, 0, 0, 0]
+    await known.close()
 
 
 class Slow(MemoryRecords):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from ratelimitd.accounts.meaning import meaning
-from ratelimitd.accounts.records import Mark
+from ratelimitd.accounts.records import MOST_CHANGES, Mark
 from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError
 from ratelimitd.memo import Memo
@@ -210,8 +210,10 @@ class KnownKeys:
 
     async def _follow(self) -> None:
         """Read the feed for ever."""
+        pause = EVERY
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
+            pause = EVERY
             try:
                 changes = await self.records.watch(self._mark)
             except StoreError as error:
@@ -221,6 +223,8 @@ class KnownKeys:
             else:
                 self._take(changes, silent=steady_ns() - self._heard > SILENCE * 1e9)
                 self._heard = steady_ns()
+                if len(changes.subjects) == MOST_CHANGES:  # an import writes more in a second
+                    pause = 0
             self.pass_time()
 
     def _take(self, changes: Changes, *, silent: bool) -> None:
