@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from ratelimitd._gen.ratelimitd.v1.admin_pb2 import KeyRecord
-from ratelimitd.accounts.known import EVERY, KnownKeys
+from ratelimitd.accounts import known as registered
+from ratelimitd.accounts.known import KnownKeys
 from ratelimitd.accounts.memory_records import MemoryRecords
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
+from ratelimitd.accounts.records import MOST_CHANGES, Changes, Mark
 from ratelimitd.clock import ManualClock
 from ratelimitd.decision import Decision
 from ratelimitd.errors import StoreUnavailableError
@@ -234,22 +236,27 @@ def test_invented_keys_have_no_registered_one_forgotten() -> None:
 
 async def test_an_import_holds_up_no_later_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many changes come before one: the feed is read on until there are no more."""
-    pauses, turn = [], asyncio.sleep
+    ended = asyncio.Event()
 
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        await turn(0)
+    class Feed(MemoryRecords):
+        """Is read at once, and then no more for an hour, if who reads it waits."""
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    records = MemoryRecords()
+        async def watch(self, mark: Mark) -> Changes:
+            """Tell when it has been read to its end."""
+            monkeypatch.setattr(registered, "EVERY", 3_600.0 if mark.origin else 0.0)
+            changes = await super().watch(mark)
+            if mark.origin and len(changes.subjects) < MOST_CHANGES:
+                ended.set()
+            return changes
+
+    records = Feed()
     known = KnownKeys(records, ManualClock(NEW_YEAR))
     await known.start()
     await known.fetch([KEY])
     many = [replace(acme(), subject=Subject(b"%016d" % number)) for number in range(3_000)]
     await records.put([*many, acme(is_revoked=True)])
-    while known.known(KEY) is not None:
-        await turn(0)
-    assert pauses[:4] == [EVERY, 0, 0, 0]
+    await asyncio.wait_for(ended.wait(), 10)
+    assert known.known(KEY) is None
     await known.close()
 
 
