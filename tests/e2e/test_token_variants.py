@@ -61,7 +61,7 @@ def replace_tokens(limits: list[Config], others: list[Config]) -> None:
 def by_model() -> Config:
     """The shipped configuration with all that docs/envoy.md has of input, output and models."""
     config = patient_config()
-    asks, done, from_json, from_events, _ = filters(config)
+    asks, done, from_json, from_events, *_ = filters(config)
     limits = in_docs("Tokens by model: what comes in the place of each descriptor of tokens.")
     replace_tokens(asks["typed_config"]["rate_limits"], limits["asks"])
     replace_tokens(done["typed_config"]["rate_limits"], limits["done"])

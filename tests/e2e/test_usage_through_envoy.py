@@ -10,18 +10,23 @@ import pytest
 
 from ratelimitd.accounts.reads import PER_ADDRESS
 from tests.e2e.support.counting import BACKENDS, Backend, backend_of, settles
-from tests.e2e.support.deployment import deploy
+from tests.e2e.support.deployment import deploy, patient_config
+from tests.e2e.support.edge import manager_of
 from tests.e2e.support.limiter import SHIPPED_POLICY as SHIPPED
 from tests.e2e.support.promised import HOUR, NAMES, bearer, ours, shown
-from tests.e2e.support.waiting import room_in_window
+from tests.e2e.support.raw_http import begin
+from tests.e2e.support.waiting import room_in_window, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from tests.e2e.support.deployment import Deployment
+    from tests.e2e.support.edge import Edge
     from tests.e2e.support.raw_http import Response
 
 PRO = bearer("demo-pro")
+PLACES = 64
+"""Requests at once that Envoy passes on to the limiter's HTTP listener, waiting ones included."""
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -105,6 +110,38 @@ async def test_a_forged_address_is_not_believed(deployment: Deployment) -> None:
     assert set(statuses[:PER_ADDRESS]) == {401}
     assert set(statuses) == {401, 429}
     assert (await ask(0, "127.0.0.3")).status == 401
+
+
+async def beside_slow_bodies(edge: Edge) -> int:
+    """Return the status of a usage beside a hundred requests whose bodies do not come."""
+    kind = "content-type: application/json"
+    slow = [await begin(edge.envoy.edge, "/v1/alerts", kind, body=10) for _ in range(100)]
+    gauge = "http.edge.downstream_rq_active"
+
+    async def are_there() -> bool:
+        return (await edge.envoy.stats(gauge))[gauge] >= PLACES
+
+    try:
+        await wait_until(are_there, description="no place is left", within=60)
+        return (await edge.request("GET", "/v1/usage", PRO)).status
+    finally:
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+async def test_bodies_that_do_not_come_hold_nobody_up(deployment: Deployment) -> None:
+    """Envoy keeps them until they are whole: it has 32 connections for all who ask."""
+    assert await beside_slow_bodies(deployment.edge) == 200
+
+
+async def test_else_they_would() -> None:
+    """The twin."""
+    config = patient_config()
+    routes = manager_of(config)["route_config"]["virtual_hosts"][0]["routes"]
+    (customers,) = (route for route in routes if route["name"] == "customers")
+    del customers["typed_per_filter_config"]["envoy.filters.http.buffer"]
+    async with deploy(config=config) as running:
+        assert await beside_slow_bodies(running.edge) == 503
 
 
 async def test_without_the_limiter_its_own_paths_are_503(deployment: Deployment) -> None:

@@ -50,12 +50,12 @@ async def request(
 
 
 async def begin(
-    address: str, target: str, *headers: str
+    address: str, target: str, *headers: str, body: int = 0
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Send a request without a body on a connection whose end is the caller's business."""
+    """Send a request up to its body of so many bytes; it and the connection are the caller's."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    lines = (f"POST {target} HTTP/1.1", "host: x", *headers, "content-length: 0", "", "")
+    lines = (f"POST {target} HTTP/1.1", "host: x", *headers, f"content-length: {body}", "", "")
     writer.write("\r\n".join(lines).encode())
     return reader, writer
 
