@@ -183,30 +183,39 @@ def _guarded(method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
 
     async def behavior(sent: Any, context: Any) -> Any:  # noqa: ANN401 - a servicer's own types
         try:
-            requests = _each(method, sent) if method.request_streaming else _parsed(method, sent)
-            result = method.behavior(requests, context)
-            if not hasattr(result, "__aiter__"):
-                return await result
-            async with contextlib.aclosing(result):
-                async for message in result:
-                    await context.write(message)
-        except grpc.aio.AbortError:
-            raise
-        except MalformedError as error:
-            await context.abort(grpc.StatusCode.INTERNAL, str(error))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something that the servicer waits for was cancelled: grpcio would leave the caller
-            # without an end.
-            log_failure(error)
-            await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
-        except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
-            log_failure(error)
-            await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
+            return await _answered(method, sent, context)
+        except grpc.aio.InternalError as error:
+            # Nothing can be sent any more: the caller went away at this very moment. That is no
+            # failure, and ends as grpcio lets a call end whose caller it has seen leave.
+            raise asyncio.CancelledError from error
 
     return behavior
+
+
+async def _answered(method: Method, sent: Any, context: Any) -> Any:  # noqa: ANN401 - as above
+    try:
+        requests = _each(method, sent) if method.request_streaming else _parsed(method, sent)
+        result = method.behavior(requests, context)
+        if not hasattr(result, "__aiter__"):
+            return await result
+        async with contextlib.aclosing(result):
+            async for message in result:
+                await context.write(message)
+    except (grpc.aio.AbortError, grpc.aio.InternalError):
+        raise
+    except MalformedError as error:
+        await context.abort(grpc.StatusCode.INTERNAL, str(error))
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Something that the servicer waits for was cancelled: grpcio would leave the caller
+        # without an end.
+        log_failure(error)
+        await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
+    except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
+        log_failure(error)
+        await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
 
 
 async def _each(method: Method, sent: AsyncIterable[bytes]) -> AsyncIterator[Any]:
