@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tests.support.redis.server import Server
 
 PROCESSES: Final = 4
-LINKS: Final = 2
-"""Connections of a process to one Redis: for counts, and for registered keys."""
+LINKS: Final = 3
+"""Connections of a process to one Redis: for counts, for registered keys, and for alerts."""
 KILLS: Final = 20
 
 
