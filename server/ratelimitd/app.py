@@ -35,7 +35,6 @@ from ratelimitd.reservations.keeper import Reservations
 from ratelimitd.rpc import admin_service, health, limiter_service, ratelimit, reflection
 from ratelimitd.stores.opening import open_counters
 from ratelimitd.telemetry import LoopLag, Reading, Telemetry
-from ratelimitd.transports.grpc_asgi import GrpcApplication
 from ratelimitd.transports.handlers import Handlers
 from ratelimitd.transports.ports import GRACE
 
@@ -216,10 +215,6 @@ class Service:
         admin_service.register(handlers, admin_service.AdminServicer(admin))
         http = metrics.application(self.reading, self.workers)
         return listeners.administration(handlers, http, self._settings)
-
-    def application(self) -> GrpcApplication:
-        """Return the gRPC services as an ASGI application."""
-        return GrpcApplication(self.handlers.paths())
 
     async def drain(self) -> None:
         """Ask for no more calls: NOT_SERVING and not ready; what comes is still decided."""

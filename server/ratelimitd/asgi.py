@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ratelimitd.app import Service
 from ratelimitd.errors import PolicyError, RateLimitdError, SettingsError
 from ratelimitd.settings import Settings, duration, read_secrets
+from ratelimitd.transports.grpc_asgi import GrpcApplication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-
-    from ratelimitd.transports.grpc_asgi import GrpcApplication
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -85,7 +84,7 @@ class Application:
     async def _start(self) -> None:
         self._service = Service(settings_from(self._environ))
         await self._service.prepare()
-        self._grpc = self._service.application()
+        self._grpc = GrpcApplication(self._service.handlers.paths())
 
 
 def _told(error: RateLimitdError) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import traceback
 from array import array
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -22,12 +23,32 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
+_LOG = logging.getLogger("ratelimitd")
 MOST_LOGGED = 100
 """Distinct cases of one event that are logged once each; what comes after is only counted."""
 TICK = 0.01
 """Seconds between two looks at how late the event loop is."""
 TICKS = 6_000
 """Looks that are remembered: a minute's."""
+
+
+def log_failure(error: BaseException, event: str) -> None:
+    """Log one record about an exception that nobody handled: its kind, and where it was raised.
+
+    Its text is left out, which may quote a request (a `KeyError` is its key).
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    _LOG.error(event, extra={"error": _kinds(error), "where": where})
+
+
+def _kinds(error: BaseException) -> str:
+    """Return the names of an exception's class and of those that it came from."""
+    names = [type(error).__name__]
+    while (cause := error.__cause__ or error.__context__) is not None:
+        names.append(type(cause).__name__)
+        error = cause
+    return " from ".join(names)
 
 
 class Reading(NamedTuple):
@@ -46,7 +67,6 @@ class Telemetry:
         self.counts: Counter[tuple[str, str]] = Counter()
         """(metric, label value) to count; the label values are ours, never a caller's."""
         self._logged: defaultdict[str, set[str]] = defaultdict(set)
-        self._log = logging.getLogger("ratelimitd")
 
     def count(self, metric: str, label: str) -> None:
         """Add one."""
@@ -64,7 +84,7 @@ class Telemetry:
         if case in logged or len(logged) >= MOST_LOGGED:
             return
         logged.add(case)
-        self._log.warning(advice, extra={"event_kind": event, "detail": case})
+        _LOG.warning(advice, extra={"event_kind": event, "detail": case})
 
 
 class LoopLag:

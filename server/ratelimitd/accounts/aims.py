@@ -63,9 +63,10 @@ def aims_of(
     for domain, caller in callers.items():
         if caller.record is None or caller.refusal:
             continue
-        families = {limit: counter.family for limit, counter in matchers[domain].counted(caller)}
+        matcher = matchers[domain]
+        families = {limit: counter.family for limit, counter in matcher.counted(caller)}
+        reported = lookup.reported(matcher)
         for alert in alerts:
-            reported = lookup.reported(matchers[domain])
             limit = chosen(alert.type, alert.limit, caller.limits, reported)
             if limit in families:
                 of_family[families[limit]].append(Aim(alert, limit))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ratelimitd.model import Algorithm, Limit, MeterKind, Standing, Subject
+from ratelimitd.model import OWN, Algorithm, Limit, MeterKind, Standing, Subject
 from ratelimitd.windows import timestamp
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Event(NamedTuple):
 
 def own_limit(limit: Limit) -> bool:
     """Say whether a limit can be the subject of an alert: the key's alone, and one that denies."""
-    return limit.per == ("subject",) and not limit.shadow
+    return limit.per == OWN and not limit.shadow
 
 
 def chosen(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ratelimitd.model import Subject
+from ratelimitd.model import OWN, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ class OwnLimit:
     """Empty: the meter's usual one."""
     burst: int = 0
     when: tuple[tuple[str, str], ...] = ()
-    per: tuple[str, ...] = ("subject",)
+    per: tuple[str, ...] = OWN
     name: str = ""
     shadow: bool = False
 
@@ -125,7 +125,7 @@ def _limits(said: list[dict[str, Any]]) -> tuple[OwnLimit, ...]:
             **{
                 **_known(OwnLimit, each),
                 "when": tuple(sorted(each.get("when", {}).items())),
-                "per": tuple(each.get("per", ("subject",))),
+                "per": tuple(each.get("per", OWN)),
             }
         )
         for each in said

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from ratelimitd.accounts.record import dumps, loads
 from ratelimitd.accounts.records import MOST_CHANGES, Changes, Mark, Page
-from ratelimitd.accounts.redis_slot import RedisSlot, packed
+from ratelimitd.accounts.redis_slot import RedisSlot
 from ratelimitd.errors import SettingsError
 from ratelimitd.model import Subject
+from ratelimitd.stores.redis.connection import packed
 from ratelimitd.stores.redis.servers import ask
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class RedisRecords:
         """See `Records.start`."""
         await self._servers.start()
         for node in self._servers.nodes:
-            policy = _eviction(await ask(node.send, packed("INFO", "memory")))
+            policy = _eviction(await ask(node.send, packed(("INFO", "memory"))))
             if policy.startswith("allkeys"):
                 msg = (
                     f"--registry: this Redis evicts keys when memory is out ({policy}), and with "

@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import hiredis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from ratelimitd.errors import StoreUnavailableError
+from ratelimitd.stores.redis.connection import packed
 from ratelimitd.stores.redis.servers import ask
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class RedisSlot:
 
     async def ask(self, *words: str | bytes) -> Any:  # noqa: ANN401 - whatever Redis says
         """Return what the server replies. Raises `StoreError`."""
-        reply = await ask(self._send, packed(*words))
+        reply = await ask(self._send, packed(words))
         if isinstance(reply, RedisError):
             msg = f"the {self._whose}'s Redis refuses: {reply}"
             raise StoreUnavailableError(msg) from reply
@@ -40,9 +40,3 @@ class RedisSlot:
     async def run(self, script: str, keys: Sequence[str], *values: str | bytes) -> Any:  # noqa: ANN401 - as above
         """Return what a script returns. Raises `StoreError`."""
         return await self.ask("EVAL", script, str(len(keys)), *keys, *values)
-
-
-def packed(*words: str | bytes) -> bytes:
-    """Return a command as it is sent."""
-    command: Any = words  # the stub knows tuples of one element only
-    return hiredis.pack_command(command)  # type: ignore[no-any-return]

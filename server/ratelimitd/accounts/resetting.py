@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ratelimitd.model import Limit
     from ratelimitd.policy.spec import Policy
 
-SUBJECT = "subject"
-
 
 class Forgotten(NamedTuple):
     """What came of a reset."""
@@ -34,7 +32,7 @@ class Forgotten(NamedTuple):
 
 def forgets(limit: Limit, meter: str) -> bool:
     """Say whether a reset of this meter (empty: of all) forgets what was used of a limit."""
-    counted = SUBJECT in limit.per and limit.algorithm is not Algorithm.LEASE
+    counted = "subject" in limit.per and limit.algorithm is not Algorithm.LEASE
     return counted and meter in {"", limit.meter.name}
 
 

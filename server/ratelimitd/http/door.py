@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from ratelimitd.http import problems
 from ratelimitd.http.problems import ProblemError
+from ratelimitd.telemetry import log_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     from ratelimitd.accounts.reads import ReadLimit
     from ratelimitd.settings import Network
-
-_LOG = logging.getLogger("ratelimitd")
 
 LARGEST_BODY: Final = 8 << 10
 """Bytes of a request's body."""
@@ -56,7 +53,7 @@ class Door:
         except ProblemError as error:
             await problems.answer(error)(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - answered by the API already; told here, once
-            _LOG.error("a request failed", extra={"why": type(error).__name__, "at": place(error)})
+            log_failure(error, "a request failed")
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         wait = await self._reads.of_address(address_of(scope, self._trusted))
@@ -108,12 +105,6 @@ async def read_body(scope: Scope, receive: Receive) -> bytes | None:
             raise ProblemError(413)
         if not message.get("more_body", False):
             return body
-
-
-def place(error: BaseException) -> str:
-    """Return where an exception was raised. Never its text, which may hold what was sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
 
 
 def _values(scope: Scope, name: bytes) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ratelimitd import keys
 from ratelimitd.model import (
     MAX_COUNT,
+    OWN,
     Algorithm,
     Limit,
     Meter,
@@ -62,7 +63,7 @@ class Draft(NamedTuple):
     algorithm: Algorithm
     burst: int = 0
     when: tuple[tuple[str, str], ...] = ()
-    per: tuple[str, ...] = ("subject",)
+    per: tuple[str, ...] = OWN
     shadow: bool = False
 
 

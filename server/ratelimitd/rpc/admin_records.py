@@ -11,6 +11,7 @@ from ratelimitd.accounts.leases import mark
 from ratelimitd.accounts.record import Boost, OwnLimit, Record
 from ratelimitd.errors import InvalidFieldsError
 from ratelimitd.keys import read_subject
+from ratelimitd.model import OWN
 from ratelimitd.rpc.asking import LONGEST_KEY
 from ratelimitd.rpc.telling import instant
 
@@ -73,7 +74,7 @@ def _moment(at: Timestamp, field: str) -> int:
 
 
 def _own(limit: admin_pb2.OwnLimit) -> OwnLimit:
-    usual = () if limit.for_domain else ("subject",)
+    usual = () if limit.for_domain else OWN
     return OwnLimit(
         meter=limit.meter,
         rate=limit.rate,

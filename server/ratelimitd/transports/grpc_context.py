@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from ratelimitd.clock import steady_ns
-from ratelimitd.transports import failures
+from ratelimitd.telemetry import log_failure
 from ratelimitd.transports import grpc_wire as wire
+from ratelimitd.transports.failures import DETAILS, FAILED
 from ratelimitd.transports.patience import DeadlineError, StoppedError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Context:
             try:
                 callback(self)
             except Exception as error:  # noqa: BLE001 - the call has ended, whatever this does
-                failures.log_failure(error, "a done callback failed")
+                log_failure(error, "a done callback failed")
 
     def trailers(self) -> list[wire.Pair]:
         """Return the call's trailers. For the transport."""
@@ -149,5 +150,5 @@ def status_of(error: Exception, context: Context) -> list[wire.Pair]:
         return wire.status_pairs(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
     if isinstance(error, StoppedError):
         return wire.status_pairs(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-    failures.log_failure(error)
-    return wire.status_pairs(grpc.StatusCode.UNKNOWN, failures.DETAILS)
+    log_failure(error, FAILED)
+    return wire.status_pairs(grpc.StatusCode.UNKNOWN, DETAILS)

@@ -15,8 +15,9 @@ import grpc
 import grpc.aio
 
 from ratelimitd.errors import SettingsError
+from ratelimitd.telemetry import log_failure
 from ratelimitd.tls import Watch
-from ratelimitd.transports.failures import DETAILS, log_failure
+from ratelimitd.transports.failures import DETAILS, FAILED
 from ratelimitd.transports.grpc_asgi import LARGEST_MESSAGE
 from ratelimitd.transports.grpc_wire import UNREADABLE, MalformedError
 from ratelimitd.transports.ports import HEADERS
@@ -211,10 +212,10 @@ async def _answered(method: Method, sent: Any, context: Any) -> Any:  # noqa: AN
             raise
         # Something that the servicer waits for was cancelled: grpcio would leave the caller
         # without an end.
-        log_failure(error)
+        log_failure(error, FAILED)
         await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
     except Exception as error:  # noqa: BLE001 - every failure becomes a status, once, here
-        log_failure(error)
+        log_failure(error, FAILED)
         await context.abort(grpc.StatusCode.UNKNOWN, DETAILS)
 
 

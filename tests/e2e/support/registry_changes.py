@@ -64,6 +64,13 @@ class Seen:
         """Return all times, in order."""
         return sorted(itertools.chain.from_iterable(self.seconds.values()))
 
+    def assert_in_force(self, within: float, calls: int) -> None:
+        """Assert that each was in force within so many seconds, and hurt none of so many calls."""
+        print(self)
+        assert self.every[-1] < within
+        assert self.calls > calls
+        assert (self.wrong, self.failures) == (0, 0)
+
     def __str__(self) -> str:
         each = ", ".join(f"{kind} {max(took):.3f}" for kind, took in self.seconds.items())
         middle, longest = self.every[len(self.every) // 2], self.every[-1]
