@@ -1,17 +1,21 @@
-"""A call that ends after its loop disturbs no other loop of the tests."""
+"""The loop of the tests: neither another's calls disturb it, nor the processes that it starts."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import pytest
 import uvloop
 
+from tests.rpc.support.serving import running
 from tests.support.loops import Loop
 
 if TYPE_CHECKING:
-    import asyncio
+    from pathlib import Path
 
 NOBODY = "127.0.0.1:1"
 SOON, LATER = 0.2, 0.5
@@ -60,3 +64,22 @@ def test_whoever_else_speaks_to_a_closed_loop_is_told() -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="closed"):
         loop.call_soon_threadsafe(print)
+
+
+@pytest.mark.parametrize(("loop", "fails"), [("tests.support.loops", False), ("uvloop", True)])
+async def test_a_started_process_writes_nothing_of_a_call(
+    tmp_path: Path, loop: str, *, fails: bool
+) -> None:
+    """The twin has grpcio's support for forks: calls are written twice, processes die or hang."""
+    async with running("h2corn", tmp_path) as service:
+        (address,) = service.addresses["grpc"]
+        program = (
+            f"from {loop} import Loop; from tests.rpc.support.forking import main; "
+            f"main(Loop, {address!r})"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, stdout=PIPE, stderr=DEVNULL
+        )
+        told, _ = await process.communicate()
+    assert process.returncode == 0
+    assert bool(told) is fails, told.decode()

@@ -1,8 +1,19 @@
-"""The event loop of the tests: production's, but deaf to grpcio once it is closed."""
+"""The event loop of the tests: production's, but deaf to grpcio once it is closed.
+
+Imported before grpcio: the tests call and start processes at the same time, which uvloop does by
+fork. grpcio's support for forks begins its threads again in the child, which then write a call
+that is under way a second time, to the same connection: the server ends it with STREAM_CLOSED.
+Some children die of it before they are the process that was wanted.
+Nobody here calls from a forked child, so that the support is left out; a process that a test
+starts has it as ever.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 from typing import TYPE_CHECKING, TypeVarTuple
+from unittest import mock
 
 import uvloop
 
@@ -11,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
     from typing import Unpack
+
+with mock.patch.dict(os.environ, {"GRPC_ENABLE_FORK_SUPPORT": "0"}):  # is read once
+    importlib.import_module("grpc.aio")
 
 _Ts = TypeVarTuple("_Ts")
 _LATE = "_handle_callback_wrapper"
