@@ -58,7 +58,7 @@ _ADVICE = {
 NOT_INSIDE = "--transport pyvoy: only `ratelimitd serve` starts an Envoy around itself"
 _SERVICES = (ratelimit.SERVICE, limiter_service.SERVICE)
 _FLAGS = {"grpc": "listen", "http": "http", "admin": "admin"}
-_new_lease = Ids()
+_new_lease = Ids().new
 _UNTRUSTED = "an entry has the name of a key's attribute and is ignored; only records set those"
 
 

@@ -1,23 +1,15 @@
-"""What a whole call means: its operations, and how to read their results.
+"""What a whole call means: its operations, and which of them say what.
 
 A `Call` is made once per distinct question and policy generation, so that deciding the same
-question again does nothing but count. Pure; the counts are the limiter's to take.
+question again does nothing but count. Pure; the counts are the limiter's to take, and how their
+results are read is `settling`'s.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ratelimitd.decision import (
-    Decision,
-    Status,
-    length,
-    longest_wait,
-    make_decision,
-    make_status,
-    rank,
-    tightest,
-)
+from ratelimitd.decision import length, rank
 from ratelimitd.model import Kind, MeterKind, Op
 from ratelimitd.policy.matcher import Fate, Matcher, Reading
 from ratelimitd.policy.registry import ALWAYS, joint
@@ -25,18 +17,15 @@ from ratelimitd.policy.spec import Family, OnStoreFailure
 from ratelimitd.stores.stacking import identity_of, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ratelimitd.model import Descriptor, Question, Standing
+    from ratelimitd.model import Descriptor, Question
     from ratelimitd.policy.registry import Known
-    from ratelimitd.stores.ports import Taken
 
 _OF_A_LEASE = (Kind.RELEASE, Kind.RENEW)
 UNKNOWN_DOMAIN = "unknown_domain"
 UNKNOWN_METER = "unknown_meter"
 UNTRUSTED_ENTRY = "untrusted_entry"
-STORE_UNAVAILABLE = "store_unavailable"
-"""`Decision.reason` of a call that is denied because the store cannot be asked."""
 
 
 class Part(NamedTuple):
@@ -46,8 +35,6 @@ class Part(NamedTuple):
     """Which operations are its own and may be shown (not those of shadow limits)."""
     refused: bool = False
     """Its key may not call at all."""
-    only: int | None = None
-    """The one of `visible`, where it is alone, as for most."""
 
 
 class Call(NamedTuple):
@@ -57,6 +44,10 @@ class Call(NamedTuple):
     """Whose plans these are; another generation reads the question anew."""
     ops: tuple[Op, ...]
     parts: tuple[Part, ...]
+    firsts: tuple[int, ...]
+    """Of each part, the first of its visible operations; 0 where it has none."""
+    others: tuple[tuple[int, tuple[int, ...]], ...]
+    """Which parts are not told by their first alone, and their visible operations."""
     judged: tuple[int, ...]
     """Operations that take part in the verdict and may be shown."""
     listed: tuple[int, ...]
@@ -71,8 +62,8 @@ class Call(NamedTuple):
     """Why the call is refused whatever the counts are; empty for most."""
     plain: bool
     """Whether none of the next three holds, as for most calls."""
-    acquires: tuple[int, ...]
-    """Operations that acquire: they are of one lease, whose id is new each time."""
+    acquires: bool
+    """Whether it acquires: one lease, whose id is new each time."""
     reports: bool
     """Whether it tells of hits (reports, refunds), which must count once however often sent."""
     releases: bool
@@ -89,9 +80,7 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     Raises `ColdKeysError` where keys must be looked up before.
     """
     if matcher is None:
-        free = tuple(Part(()) for _ in question.descriptors)
-        unlimited = (free, (), (), (), (), (UNKNOWN_DOMAIN,), "")
-        return Call(generation, (), *unlimited, *_does(()), OnStoreFailure.ALLOW, ALWAYS)
+        return _unlimited(len(question.descriptors), generation)
     readings = matcher.read_all(question.descriptors)
     named = not all(reading.plan.keyless for reading in readings)
     pairs = zip(question.descriptors, readings, strict=True)
@@ -104,14 +93,15 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
         if not no:
             ops += _ops(descriptor, reading, question.hits, peek_only=bool(refusal))
         visible = (index for index in range(first, len(ops)) if not ops[index].limit.shadow)
-        parts.append(_part(tuple(visible), refused=no))
-    judged = tuple(
-        index for part in parts for index in part.visible if ops[index].kind <= Kind.PEEK
-    )
+        parts.append(Part(tuple(visible), refused=no))
+    every = (index for part in parts for index in part.visible)
+    judged = tuple(index for index in every if ops[index].kind <= Kind.PEEK)
     return Call(
         generation,
         stacked(ops),
         tuple(parts),
+        _firsts(parts),
+        _others(parts),
         judged,
         _listed(ops, judged) if Family.IETF in matcher.policy.families else (),
         _showable(ops, judged, matcher.policy.report, matcher.report_meter),
@@ -124,14 +114,44 @@ def compile_call(question: Question, matcher: Matcher | None, generation: object
     )
 
 
-def _part(visible: tuple[int, ...], *, refused: bool) -> Part:
-    return Part(visible, refused, visible[0] if len(visible) == 1 else None)
+def _unlimited(descriptors: int, generation: object) -> Call:
+    """Return a call of so many descriptors of a domain that nobody knows."""
+    free = tuple(Part(()) for _ in range(descriptors))
+    return Call(
+        generation=generation,
+        ops=(),
+        parts=free,
+        firsts=_firsts(free),
+        others=_others(free),
+        judged=(),
+        listed=(),
+        showable=(),
+        families=(),
+        events=(UNKNOWN_DOMAIN,),
+        refusal="",
+        plain=True,
+        acquires=False,
+        reports=False,
+        releases=False,
+        on_store_failure=OnStoreFailure.ALLOW,
+        known=ALWAYS,
+    )
 
 
-def _does(ops: Sequence[Op]) -> tuple[bool, tuple[int, ...], bool, bool]:
+def _firsts(parts: Iterable[Part]) -> tuple[int, ...]:
+    """Return `Call.firsts`."""
+    return tuple(part.visible[0] if part.visible else 0 for part in parts)
+
+
+def _others(parts: Iterable[Part]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return `Call.others`."""
+    return tuple((at, part.visible) for at, part in enumerate(parts) if len(part.visible) != 1)
+
+
+def _does(ops: Sequence[Op]) -> tuple[bool, bool, bool, bool]:
     """Return `Call.plain`, `acquires`, `reports` and `releases`."""
     kinds = {op.kind for op in ops}
-    acquires = tuple(index for index, op in enumerate(ops) if op.kind == Kind.ACQUIRE)
+    acquires = Kind.ACQUIRE in kinds
     releases = Kind.RELEASE in kinds
     reports = Kind.REPORT in kinds or Kind.REFUND in kinds
     return not (acquires or releases or reports), acquires, reports, releases
@@ -226,72 +246,3 @@ def _showable(ops: list[Op], judged: tuple[int, ...], report: str, meter: str) -
         return tuple(index for index in same if length(ops[index].limit) == longest)
     first = min(rank(ops[index].limit) for index in judged)
     return tuple(index for index in judged if rank(ops[index].limit) == first)
-
-
-def settle(call: Call, taken: Taken, lease: str) -> Decision:
-    """Read the results of a call's operations: statuses, and the limit that headers show."""
-    now, passed, standings, _ = taken
-    _, ops, parts, _, listed, showable, families, _, refusal, _, _, _, _, _, _ = call
-    if not passed or refusal:
-        return _denied(call, taken)
-    shown: Standing | None = None
-    if len(showable) == 1:
-        shown = standings[showable[0]]
-    elif showable:
-        shown = tightest([standings[index] for index in showable])
-    statuses = []
-    for visible, _, only in parts:
-        if only is not None:
-            best: Standing | None = standings[only]
-        elif len(visible) == len(ops):
-            best = tightest(standings) if ops else None
-        else:
-            best = tightest([standings[index] for index in visible]) if visible else None
-        statuses.append(make_status((True, best)))
-    every = [standings[index] for index in listed] if listed else ()
-    return make_decision(
-        (now, True, statuses, shown, every, families, "", lease, "", standings, ops, True)
-    )
-
-
-def settle_unasked(call: Call, *, allowed: bool) -> Decision:
-    """Answer a call without counts: no limit is shown, because nobody knows how it stands.
-
-    A refused key stays refused. Otherwise, where it is not allowed, those descriptors are denied
-    that a limit of their own could deny; without any the call is allowed all the same.
-    """
-    judged = set(call.judged)
-    allowed = allowed or not judged
-    statuses = [
-        Status(not part.refused and (allowed or judged.isdisjoint(part.visible)), None)
-        for part in call.parts
-    ]
-    reason = "" if call.refusal or allowed else STORE_UNAVAILABLE
-    allowed = allowed and not call.refusal
-    answer = (allowed, statuses, None, (), (), call.refusal, "", reason)
-    return Decision(0, *answer, ops=call.ops, counted=False)
-
-
-def _denied(call: Call, taken: Taken) -> Decision:
-    now, passed, standings, _ = taken
-    statuses = [_status(part, standings) for part in call.parts]
-    shown = None
-    if not call.refusal:
-        assert not passed
-        failing = [standings[index] for index in call.judged if not standings[index].passes]
-        shown = longest_wait(failing)
-    listed = [standings[index] for index in call.listed]
-    answer = (False, statuses, shown, listed, call.families, call.refusal)
-    return Decision(now, *answer, every=standings, ops=call.ops)
-
-
-def _status(part: Part, standings: Sequence[Standing]) -> Status:
-    if part.refused:
-        return Status(False, None)
-    if not part.visible:
-        return Status(True, None)
-    own = [standings[index] for index in part.visible]
-    failing = [standing for standing in own if not standing.passes]
-    if failing:
-        return Status(False, longest_wait(failing))
-    return Status(True, tightest(own))

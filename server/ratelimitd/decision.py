@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ratelimitd.model import FOREVER, NEVER, Limit, MeterKind, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ratelimitd.model import Op
     from ratelimitd.policy.spec import Family
@@ -33,8 +33,9 @@ class Decision(NamedTuple):
     """The instant of the decision, microseconds since the epoch."""
     allowed: bool
     """Whether the call may go on."""
-    statuses: Sequence[Status]
-    """One per descriptor, in their order."""
+    told: Sequence[Standing | None]
+    """One per descriptor, in their order: the limit that denies it, else its tightest; None where
+    no limit applies."""
     shown: Standing | None
     """The limit that headers and body speak of; None for reports, exempt and unmatched calls."""
     standings: Sequence[Standing]
@@ -53,10 +54,16 @@ class Decision(NamedTuple):
     """Those operations, without the lease's id; told also where nobody knows how they stand."""
     counted: bool = True
     """Whether the store has it. False where something stood in for the store, or nothing did."""
+    fails: Collection[int] = ()
+    """Which descriptors a limit of their own denies, or have a refused key; none of an allowed
+    call's."""
+
+    @property
+    def statuses(self) -> list[Status]:
+        """What is said of each descriptor."""
+        return [Status(at not in self.fails, each) for at, each in enumerate(self.told)]
 
 
-make_status: Callable[[tuple[bool, Standing | None]], Status] = partial(tuple.__new__, Status)
-"""Make a `Status` of its fields in their order: a third of the constructor's time."""
 make_decision: Callable[[tuple[Any, ...]], Decision] = partial(tuple.__new__, Decision)
 """Make a `Decision` of all its fields in their order: a third of the constructor's time."""
 
@@ -73,22 +80,19 @@ def length(limit: Limit) -> int:
     return limit.window.longest_us if limit.window else 0
 
 
-def tightest(standings: Iterable[Standing]) -> Standing:
+def tightest(standings: Sequence[Standing]) -> Standing:
     """Return the standing with the least remaining/amount; on a tie, that of the longest window."""
-    best: Standing | None = None
-    best_left = best_of = 0
-    for standing in standings:
+    best = standings[0]
+    limit = best[0]
+    best_of = limit.burst or limit.amount
+    best_left = best_of - best[3]
+    for standing in standings[1:]:
         limit = standing[0]
         of = limit.burst or limit.amount
         left = of - standing[3]
-        if not of:
-            of = 1
-        if best is not None:
-            ours, theirs = left * best_of, best_left * of
-            if ours > theirs or (ours == theirs and length(limit) <= length(best[0])):
-                continue
-        best, best_left, best_of = standing, left, of
-    assert best is not None
+        ours, theirs = left * (best_of or 1), best_left * (of or 1)
+        if ours < theirs or (ours == theirs and length(limit) > length(best[0])):
+            best, best_left, best_of = standing, left, of
     return best
 
 

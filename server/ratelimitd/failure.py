@@ -14,12 +14,11 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from ratelimitd.calls import settle, settle_unasked
 from ratelimitd.clock import steady_ns
 from ratelimitd.errors import StoreError, StoreNotAskedError
 from ratelimitd.model import Kind
 from ratelimitd.policy.spec import OnStoreFailure
-from ratelimitd.stores.ports import Leased
+from ratelimitd.settling import settle, settle_unasked
 from ratelimitd.stores.replay import Replay
 from ratelimitd.stores.standby import LOCAL, Standby
 
@@ -102,9 +101,7 @@ class Failure:
         if mode is _LOCAL:
             lease = f"{self._standby.mark}{self._new_lease()}" if call.acquires else ""
             self._standby.seed(ops, known)
-            taken = await self._standby.take(
-                Leased(call.ops, call.acquires, lease) if lease else ops
-            )
+            taken = await self._standby.take(call.ops, lease)
             return settle(call, taken, lease)._replace(counted=False)
         if mode is _ERROR and call.judged and not call.refusal:
             try:

@@ -16,7 +16,7 @@ class Ids:
     def __init__(self) -> None:
         self._left: list[str] = []
 
-    def __call__(self) -> str:
+    def new(self) -> str:
         """Return an id, safe in headers and URLs."""
         if not self._left:
             text = base64.urlsafe_b64encode(secrets.token_bytes(_BYTES * _AT_ONCE)).decode()

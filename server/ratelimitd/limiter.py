@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ratelimitd.calls import Call, compile_call, settle
+from ratelimitd.calls import Call, compile_call
 from ratelimitd.errors import (
     ColdKeysError,
     InvalidRequestError,
@@ -18,7 +18,8 @@ from ratelimitd.errors import (
 )
 from ratelimitd.model import Kind, Subject
 from ratelimitd.policy.matcher import Matcher
-from ratelimitd.stores.ports import Leased
+from ratelimitd.settling import settle
+from ratelimitd.stores.ports import leased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -123,17 +124,20 @@ class Limiter:
             call = await self._compiled(question)
         for event in call.events:
             self._on_event(event, question)
-        ops, lease, request_id = (call.ops, "", b"") if call.plain else self._prepare(call)
+        ops, lease, request_id = call.ops, "", b""
+        if not call.plain:
+            lease, request_id = self._ids(call)
         try:
-            taken = await self._counters.take(ops, request_id)
+            taken = await self._counters.take(ops, request_id, 0, lease)
         except StoreError as error:
             if self._failure is None:
                 raise
             known = cast("Taken | None", question.last) if question.plan is call else None
-            return await self._failure.decide(call, ops, request_id, error, known)
+            asked = leased(ops, lease)
+            return await self._failure.decide(call, asked, request_id, error, known)
         except (asyncio.CancelledError, GeneratorExit):
             if self._failure is not None:
-                self._failure.abandon(ops, request_id)
+                self._failure.abandon(leased(ops, lease), request_id)
             raise
         if self.observe is not None:
             self.observe(ops, taken)
@@ -160,16 +164,14 @@ class Limiter:
             self._failure.release(released)
             self._failure.abandon(released, b"")
 
-    def _prepare(self, call: Call) -> tuple[Sequence[Op], str, bytes]:
-        """Return the operations of a call that is not plain, its lease's id, and its own."""
-        ops: Sequence[Op] = call.ops
+    def _ids(self, call: Call) -> tuple[str, bytes]:
+        """Return the id of the lease that a call acquires, and its own; first release what it does.
+
+        Here are the leases that were granted without the store.
+        """
         if call.releases and self._failure is not None:
-            self._failure.release(ops)
-        lease = ""
-        if call.acquires:
-            lease = self._new_lease()
-            ops = Leased(call.ops, call.acquires, lease)
-        return ops, lease, self._new_id() if call.reports else b""
+            self._failure.release(call.ops)
+        return self._new_lease() if call.acquires else "", self._new_id() if call.reports else b""
 
     async def _compiled(self, question: Question) -> Call:
         """Return what a question means; waits for keys only that are to be looked up first."""

@@ -16,6 +16,7 @@ LEVELS = (
     ("policy", "stores"),
     ("decision",),
     ("calls",),
+    ("settling",),
     ("limiter", "failure", "render", "reservations", "accounts", "settings"),
     ("transports", "rpc", "http"),
     ("listeners",),
@@ -36,7 +37,7 @@ ASIDE = {
 # Pure: no I/O, no clock, no wire format.
 CORE = {
     *("errors", "windows", "meters", "memo", "model", "algorithms", "keys"),
-    *("policy", "decision", "calls", "limiter", "render"),
+    *("policy", "decision", "calls", "settling", "limiter", "render"),
 }
 CORE_MAY_NOT_IMPORT = {"clock", "telemetry"}
 # The policy file is YAML and pydantic validates it; no other library is of the core's business.

@@ -16,6 +16,7 @@ def giving_back_any_lease(patch: Patch) -> None:
         kind = next(iter(self._kinds.values()), None)
         if kind and not original(self, lease):
             kind.popitem()
+            self._size -= 1
         return True
 
     original = held.Held.free

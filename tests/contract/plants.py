@@ -10,7 +10,7 @@ import pytest
 
 from ratelimitd.algorithms import fixed_window, sliding_window, token_bucket
 from ratelimitd.model import FOREVER, OVERFLOW, Kind, Standing
-from ratelimitd.stores.memory import aging, counters, paged
+from ratelimitd.stores.memory import aging, counters, paged, table
 from ratelimitd.stores.memory.counters import MemoryCounters
 from ratelimitd.stores.ports import Taken
 from tests.support.stores import at_once
@@ -144,7 +144,8 @@ def dropping_reports_of_denied_calls(patch: Patch) -> None:
 
 def telling_a_denied_call_what_it_would_have_left(patch: Patch) -> None:
     """Numbers of a charge that did not happen."""
-    patch.setattr(counters, "_restate", lambda *_: None)
+    for kind in (table.Usual, paged.FixedTable, paged.SlidingTable):
+        patch.setattr(kind, "restate", lambda _, __, standing, ___: standing)
 
 
 def counting_all_callers_together(patch: Patch) -> None:
@@ -220,8 +221,8 @@ def forgetting_the_young_with_the_old(patch: Patch) -> None:
 def judging_before_what_has_happened(patch: Patch) -> None:
     """Reports and refunds are done last, as if the call had been judged without them."""
 
-    def tell_last(self: MemoryCounters, ops: Any, now: int) -> Taken:  # noqa: ANN401
-        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= Kind.PEEK], now)
+    def tell_last(self: MemoryCounters, ops: Any, now: int, lease: str) -> Taken:  # noqa: ANN401
+        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= Kind.PEEK], now, lease)
         asked = iter(rest)
         return Taken(
             now, passed, [self._tell(op, now) if op.kind > Kind.PEEK else next(asked) for op in ops]

@@ -171,10 +171,12 @@ async def test_a_reset_holds_though_the_window_turns_meanwhile(desk: Desk) -> No
     """What was the present window when it was asked for is the last one when it is done."""
     clock, take = desk.bench.clock, desk.bench.counters.take
 
-    async def late(ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def late(
+        ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         if any(op.kind == Kind.REFUND for op in ops):
             clock.advance(MINUTE)
-        return await take(ops, request_id, remember_us)
+        return await take(ops, request_id, remember_us, lease)
 
     desk.bench.counters.take = late  # type: ignore[method-assign]
     await desk.reset("mine")

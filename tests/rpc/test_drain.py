@@ -30,7 +30,9 @@ class Gated:
         self.waiting = 0
         self.cancelled = 0
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Wait for the gate, then count."""
         self.waiting += 1
         try:
@@ -40,7 +42,7 @@ class Gated:
             raise
         finally:
             self.waiting -= 1
-        return await self._counters.take(ops, request_id, remember_us)
+        return await self._counters.take(ops, request_id, remember_us, lease)
 
     async def close(self) -> None:
         """Nothing of its own."""

@@ -48,10 +48,12 @@ class Noting:
         limiter._counters = noting
         return noting
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Count, and hand on."""
         self.takes += 1
-        return await self._counters.take(ops, request_id, remember_us)
+        return await self._counters.take(ops, request_id, remember_us, lease)
 
     async def close(self) -> None:
         """Nothing of its own."""

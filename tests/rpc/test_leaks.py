@@ -31,10 +31,12 @@ class Slow:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Wait a little, then count."""
         await asyncio.sleep(0.002)
-        return await self._counters.take(ops, request_id, remember_us)
+        return await self._counters.take(ops, request_id, remember_us, lease)
 
     async def close(self) -> None:
         """Nothing of its own."""

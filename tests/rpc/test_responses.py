@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratelimitd import render
-from ratelimitd.decision import Decision, Status
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from ratelimitd.decision import Decision
 from ratelimitd.model import MAX_COUNT, MAX_UINT32, NEVER, Limit, Standing
 from ratelimitd.policy.spec import Family
 from ratelimitd.rpc import responses
@@ -18,8 +19,6 @@ from tests.support.ops import MINUTELY, MONTHLY, NEW_YEAR, TOKENS, S, bucket, fi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
 
 LIMITS = (
     fixed(10),
@@ -60,9 +59,8 @@ def decisions(draw: st.DrawFn) -> Decision:
     """
     allowed = draw(st.booleans())
     maybe = st.one_of(st.none(), standings(allowed))
-    statuses = [
-        Status(allowed or draw(st.booleans()), draw(maybe)) for _ in range(draw(st.integers(1, 3)))
-    ]
+    told = [draw(maybe) for _ in range(draw(st.integers(1, 3)))]
+    fails = draw(st.sets(st.sampled_from(range(len(told))))) if not allowed else set()
     families = draw(st.sampled_from(FAMILIES))
     shown = draw(maybe)
     shown = shown and shown._replace(passes=allowed)
@@ -70,20 +68,29 @@ def decisions(draw: st.DrawFn) -> Decision:
     lease = draw(st.sampled_from(["", "", "lease-1", "lease-2"])) if allowed else ""
     refusal = "" if allowed or shown else "API key is revoked"
     wanted = listed if Family.IETF in families else []
-    return Decision(draw(INSTANTS), allowed, statuses, shown, wanted, families, refusal, lease)
+    answer = (allowed, told, shown, wanted, families, refusal, lease)
+    return Decision(draw(INSTANTS), *answer, fails=fails)
 
 
 def at(now: int, used: int = 1) -> Decision:
     """Return an allowed decision about one hourly limit."""
     standing = Standing(LIMITS[0], True, used - 1, used, now, NEW_YEAR + 3600 * S)
-    return Decision(now, True, [Status(True, standing)], standing, (), FAMILIES[1], "", "")
+    return Decision(now, True, [standing], standing, (), FAMILIES[1], "", "")
 
 
 def told(*limits: Limit, shown: bool) -> Decision:
     """Return an allowed decision: a descriptor of each limit, but the first's if that is shown."""
     first, *rest = (Standing(limit, True, 0, 1, NEW_YEAR, NEW_YEAR + 60 * S) for limit in limits)
-    statuses = [Status(True, each) for each in (rest if shown else [first, *rest])]
-    return Decision(NEW_YEAR, True, statuses, first if shown else None, (), FAMILIES[1], "", "")
+    each = rest if shown else [first, *rest]
+    return Decision(NEW_YEAR, True, each, first if shown else None, (), FAMILIES[1], "", "")
+
+
+def whole(decision: Decision) -> RateLimitResponse:
+    """Return the answer that is built from nothing, lease included."""
+    response = RateLimitResponse.FromString(responses._whole(decision))
+    if decision.lease:
+        response.dynamic_metadata["lease"] = decision.lease
+    return response
 
 
 sequences = given(st.lists(decisions(), min_size=2, max_size=12))
@@ -98,9 +105,7 @@ def test_no_answer_holds_anything_of_an_earlier_one(sequence: list[Decision]) ->
     """Through one `Responses`, every decision has the answer that a new one would give it."""
     shared = Responses()
     for decision in sequence:
-        kept = shared.of(decision)
-        assert kept == Responses().of(decision)
-        kept.Clear()  # whatever becomes of an answer, the template stays
+        assert shared.of(decision) == Responses().of(decision)
 
 
 @sequences
@@ -109,7 +114,7 @@ def test_an_answer_is_what_would_be_built_from_nothing(sequence: list[Decision])
     shared = Responses()
     for length, decision in enumerate(sequence):
         told = decision._replace(lease=decision.lease and "x" * (1 + 60 * length))
-        assert shared.of(told) == responses._whole(told)
+        assert RateLimitResponse.FromString(shared.of(told)) == whole(told)
 
 
 @sequences
@@ -125,7 +130,7 @@ def test_an_answer_says_what_the_rendering_says(sequence: list[Decision]) -> Non
     """Headers, body, codes and lease are the decision's; counts are cut to what the wire holds."""
     shared = Responses()
     for decision in sequence:
-        answer = shared.of(decision)
+        answer = RateLimitResponse.FromString(shared.of(decision))
         headers = [(each.key, each.value) for each in answer.response_headers_to_add]
         assert headers == render.headers(decision)
         assert answer.raw_body.decode() == render.body(decision)
@@ -168,7 +173,7 @@ def rounding_the_second_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def handing_out_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the template itself away, with what remained when it was made."""
+    """Give the template away as it is, with what remained when it was made."""
     monkeypatch.setattr(responses, "_with_remaining", lambda template, *_: template)
 
 
@@ -192,7 +197,7 @@ def test_a_template_that_leaks_is_found(
 ) -> None:
     """The twin: with each planted bug a sequence of decisions has a wrong answer."""
     other = Standing(LIMITS[2], True, 0, 1, NEW_YEAR, NEW_YEAR + 3600 * S)
-    third = Decision(NEW_YEAR, True, [Status(True, other)], other, (), FAMILIES[1], "", "")
+    third = Decision(NEW_YEAR, True, [other], other, (), FAMILIES[1], "", "")
     sequence = [at(NEW_YEAR - 1), at(NEW_YEAR), at(NEW_YEAR, 2), third, at(NEW_YEAR + S)]
     expected = [Responses().of(decision) for decision in sequence]
     plant(monkeypatch)
@@ -205,7 +210,7 @@ def test_the_templates_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Decision] = []
     whole = responses._whole
 
-    def noted(decision: Decision) -> RateLimitResponse:
+    def noted(decision: Decision) -> bytes:
         built.append(decision)
         return whole(decision)
 

@@ -143,14 +143,14 @@ async def test_a_transport_tells_or_not_that_an_answer_was_not_taken(
     grpcio takes an answer for sent: such a lease is held until it ends. The others may do so once
     or twice, where the answer is faster than the news that nobody waits for it.
     """
-    decide, left = RateLimitServicer.ShouldRateLimit, threading.Event()
+    decide, left = RateLimitServicer.answer, threading.Event()
 
     async def late(self: Any, request: Any, context: Any) -> Any:  # noqa: ANN401 - the servicer's
         answer = await decide(self, request, context)
         left.wait(WITHIN)  # nothing else of the limiter's runs meanwhile
         return answer
 
-    monkeypatch.setattr(RateLimitServicer, "ShouldRateLimit", late)
+    monkeypatch.setattr(RateLimitServicer, "answer", late)
     async with running(transport, tmp_path, MANY) as service:
         caller = Caller(service)
         for granted in range(1, 20):
@@ -171,7 +171,7 @@ def at_rest(service: Service) -> int:
     assert isinstance(counters, MemoryCounters)
     (table,) = counters.tables.values()
     assert isinstance(table, LeaseTable)
-    (held,) = table._states._young.values()
+    (held,) = table._states.young.values()
     return held.count(NOON)[0]
 
 

@@ -69,12 +69,14 @@ class Client:
         """Take note of what is not told any more."""
         self.dropped += count
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Ask the store, and have it written down (what is replayed comes here too)."""
         self._calls += 1
         name = f"{self.number}-{self._calls}"
         return await self._ledger.ask(
-            self.number, name, ops, self.counters.take(ops, request_id, remember_us)
+            self.number, name, ops, self.counters.take(ops, request_id, remember_us, lease)
         )
 
     async def close(self) -> None:

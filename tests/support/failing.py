@@ -13,7 +13,7 @@ from ratelimitd.limiter import Limiter
 from ratelimitd.model import Descriptor, Kind, Op, Question
 from ratelimitd.policy.spec import OnStoreFailure, Policy
 from ratelimitd.stores.memory.counters import MemoryCounters
-from ratelimitd.stores.ports import ID_LIFETIME, Taken
+from ratelimitd.stores.ports import ID_LIFETIME, Taken, leased
 from tests.support.ops import NEW_YEAR
 from tests.support.policies import HASHER
 
@@ -43,7 +43,9 @@ class Failing:
         self.memory = MemoryCounters(clock)
         self._ids: dict[bytes, int] = {}
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Count, or fail."""
         self.takes += 1
         if self.way is Way.NOT_ASKED:
@@ -52,12 +54,12 @@ class Failing:
             raise StoreUnavailableError("connection lost")
         if self.way is Way.LOST:
             raise StoreTimeoutError("silent")
-        taken = await self._count(ops, request_id)
+        taken = await self._count(leased(ops, lease), request_id)
         if self.way is Way.LATE:
             raise StoreTimeoutError("silent")
         return taken
 
-    async def _count(self, ops: Sequence[Op], request_id: bytes) -> Taken:
+    async def _count(self, ops: list[Op], request_id: bytes) -> Taken:
         repeated = self._ids.get(request_id, 0) > self.clock.now
         if repeated:
             ops = [op._replace(hits=0) if op.kind in (Kind.REPORT, Kind.REFUND) else op

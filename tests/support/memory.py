@@ -20,10 +20,10 @@ def contents(counters: MemoryCounters) -> dict[str, Any]:
         elif isinstance(table, LeaseTable):
             held = table._states
             plain = [{key: deepcopy(each._kinds) for key, each in page.items()}
-                     for page in (held._young, held._old)]  # fmt: skip
+                     for page in (held.young, held._old)]  # fmt: skip
             found[family] = plain, held._young_strangers
         else:
             assert isinstance(table, BucketTable)
             states = table._states
-            found[family] = deepcopy((states._young, states._old, states._young_strangers))
+            found[family] = deepcopy((states.young, states._old, states._young_strangers))
     return found

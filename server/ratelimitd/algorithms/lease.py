@@ -15,8 +15,11 @@ ADVISED_WAIT = 1_000_000
 def judge(limit: Limit, held: int, need: int, last_expiry: int, now: int) -> Standing:
     """Say whether `need` more leases fit; whole when the last of those held has expired."""
     if held + need <= limit.amount:
-        last = max(last_expiry, now + limit.meter.lease_us) if need else last_expiry
-        return make_standing((limit, True, held, held + need, now, last))
+        if need:
+            ends = now + limit.meter.lease_us
+            if ends > last_expiry:
+                last_expiry = ends
+        return make_standing((limit, True, held, held + need, now, last_expiry))
     retry_at = now + ADVISED_WAIT if need <= limit.amount else NEVER
     return make_standing((limit, False, held, held, retry_at, max(last_expiry, now)))
 

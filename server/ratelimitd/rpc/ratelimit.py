@@ -8,23 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ratelimitd._gen.envoy.service.ratelimit.v3 import rls_pb2_grpc
+from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
 from ratelimitd.errors import InvalidRequestError, RateLimitdError
-from ratelimitd.model import Question
 from ratelimitd.rpc import status
 from ratelimitd.rpc.questions import Questions
 from ratelimitd.rpc.responses import Responses
 from ratelimitd.rpc.undelivered import Ending, Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import grpc
 
-    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import (
-        RateLimitRequest,
-        RateLimitResponse,
-    )
+    from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest
     from ratelimitd.limiter import Limiter
+    from ratelimitd.model import Question
     from ratelimitd.telemetry import Telemetry
 
 _ALLOWED = ("decisions", "allowed")
@@ -47,6 +45,16 @@ class Registrar(Protocol):
         """Read a method's requests by other means than its message's own parser."""
         ...
 
+    def answer_with(
+        self,
+        service: str,
+        method: str,
+        parse: Callable[[bytes], Any],
+        behavior: Callable[[Any, Any], Awaitable[bytes]],
+    ) -> None:
+        """Answer a unary method's requests, read by `parse`, with the bytes of responses."""
+        ...
+
 
 class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     """Answers `ShouldRateLimit` from a limiter."""
@@ -59,20 +67,16 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
         self.read = Questions().read
         """A request's bytes to the question it asks: what transports parse requests with."""
 
-    async def ShouldRateLimit(
-        self, request: Question | RateLimitRequest | None, context: Context
-    ) -> RateLimitResponse:
+    async def answer(self, question: Question | None, context: Context) -> bytes:
         """Decide one call; errors end it with the status that `rpc.status` gives them.
 
-        Transports hand over what `read` made of the bytes; others may call with the message.
+        What transports serve: from what `read` makes of a request to the response's bytes.
         """
         try:
-            if not isinstance(request, Question):
-                request = None if request is None else self.read(request.SerializeToString())
-            if request is None:
+            if question is None:
                 msg = "the bytes are no RateLimitRequest"
                 raise InvalidRequestError(msg)
-            decision = await self._limiter.decide(request)
+            decision = await self._limiter.decide(question)
         except RateLimitdError as error:
             await status.abort(context, error)
         self._counts[_ALLOWED if decision.allowed else _DENIED] += 1
@@ -80,9 +84,16 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
             self._undelivered.watch(context, decision)
         return self._responses.of(decision)
 
+    async def ShouldRateLimit(
+        self, request: RateLimitRequest, context: Context
+    ) -> RateLimitResponse:
+        """Do the same from message to message."""
+        question = self.read(request.SerializeToString())
+        return RateLimitResponse.FromString(await self.answer(question, context))
+
 
 def register(handlers: Registrar, limiter: Limiter, telemetry: Telemetry) -> None:
     """Serve the RateLimitService from a limiter."""
     servicer = RateLimitServicer(limiter, telemetry)
     rls_pb2_grpc.add_RateLimitServiceServicer_to_server(servicer, handlers)
-    handlers.parse_with(SERVICE, "ShouldRateLimit", servicer.read)
+    handlers.answer_with(SERVICE, "ShouldRateLimit", servicer.read, servicer.answer)

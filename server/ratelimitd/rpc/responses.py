@@ -1,4 +1,4 @@
-"""Decisions as Envoy's response messages.
+"""Decisions as Envoy's response messages, in the bytes that travel.
 
 Most of a response is the same whenever the same limits are shown: those parts are built once, and
 each answer is a copy in which the numbers are set. Owns the templates; what headers say is
@@ -48,9 +48,9 @@ class Responses:
     def __init__(self, templates: int = TEMPLATES) -> None:
         self._memo: Memo[tuple[object, ...], tuple[bytes, Sequence[int]]] = Memo(templates)
 
-    def of(self, decision: Decision) -> RateLimitResponse:
+    def of(self, decision: Decision) -> bytes:
         """Return the message that says what was decided."""
-        now, allowed, statuses, shown, listed, families, _, _, _, _, _, _ = decision
+        now, allowed, told, shown, listed, families, _, lease, _, _, _, _, _ = decision
         if not allowed:
             return self._denial(decision)
         # Windows end on whole seconds, so that within one second the answers which show the same
@@ -63,10 +63,10 @@ class Responses:
             key.append(None)
         else:
             if shown[5] % _SECOND:
-                return _whole(decision)
+                return _whole(decision) + _granted(lease)
             key += (shown[0], shown[5])
         left: list[int] = []
-        for _, standing in statuses:
+        for standing in told:
             if standing is None:
                 key.append(None)
                 left.append(0)
@@ -74,21 +74,21 @@ class Responses:
             limit, _, _, after, _, reset_at = standing
             if reset_at % _SECOND:
                 reset_at = min((now - reset_at) // _SECOND, 0)  # seconds, below 0: no instant
-            key.append(limit)
-            key.append(reset_at)
+            key += (limit, reset_at)
             left.append((limit.burst or limit.amount) - after)  # `Standing.remaining`, but faster
-        response, before = self._copy(tuple(key), decision, left)
-        return _with_remaining(response, left, before, decision)
+        wire, before = self._template(tuple(key), decision, left)
+        if shown is not None or left != before:
+            wire = _with_remaining(wire, left, before, decision)
+        return wire + _granted(lease) if lease else wire
 
-    def _denial(self, decision: Decision) -> RateLimitResponse:
+    def _denial(self, decision: Decision) -> bytes:
         """Return a denial: within a second, alike ones are the same message to the last byte.
 
         A flood of requests over their limit must not cost more than requests that pass.
         """
         told: list[object] = [decision.now // _SECOND, decision.families]
-        told += (decision.refusal, decision.reason)
-        standings = [status.standing for status in decision.statuses]
-        for standing in (decision.shown, *standings, *decision.standings):
+        told += (decision.refusal, decision.reason, frozenset(decision.fails))
+        for standing in (decision.shown, *decision.told, *decision.standings):
             if standing is None:
                 told.append(None)
                 continue
@@ -98,62 +98,63 @@ class Responses:
             if (retry_at != NEVER and retry_at % _SECOND) or reset_at % _SECOND:
                 return _whole(decision)
             told += (limit, passes, after, retry_at, reset_at)
-        told += [status.passes for status in decision.statuses]
-        return self._copy(tuple(told), decision, ())[0]
+        return self._template(tuple(told), decision, ())[0]
 
-    def _copy(
+    def _template(
         self, key: tuple[object, ...], decision: Decision, left: Sequence[int]
-    ) -> tuple[RateLimitResponse, Sequence[int]]:
-        """Return a copy of the response made for the key before, or now from this decision.
+    ) -> tuple[bytes, Sequence[int]]:
+        """Return the message made for the key before, or now from this decision.
 
         And what was left then to each descriptor.
         """
         template = self._memo.get(key) or self._memo.recall(key)
         if template is None:
-            template = _whole(decision._replace(lease="")).SerializeToString(), left
+            template = _whole(decision), left
             self._memo.put(key, template)
-        wire, before = template
-        if decision.lease:
-            lease = decision.lease.encode()
-            wire += _before_lease(len(lease)) + lease
-        return RateLimitResponse.FromString(wire), before
+        return template
+
+
+def _granted(lease: str) -> bytes:
+    """Return what tells the lease that was granted, to stand behind the message.
+
+    Fields that stand behind a message belong to it: so it costs less than to set them.
+    """
+    return _before_lease(len(lease)) + lease.encode() if lease else b""
 
 
 @lru_cache(16)
 def _before_lease(length: int) -> bytes:
-    """Return what stands before a lease's id of so many bytes in a message that says only that.
-
-    Fields that stand behind a message belong to it: so it costs less than to set them.
-    """
+    """Return what stands before a lease's id of so many bytes in a message that says only that."""
     message = RateLimitResponse()
     message.dynamic_metadata["lease"] = "?" * length
     return message.SerializeToString()[:-length]
 
 
 def _with_remaining(
-    response: RateLimitResponse, left: Sequence[int], before: Sequence[int], decision: Decision
-) -> RateLimitResponse:
-    """Return an answer with what is left now to each descriptor: below 0 where it is in debt.
+    wire: bytes, left: Sequence[int], before: Sequence[int], decision: Decision
+) -> bytes:
+    """Return a message with what is left now to each descriptor: nothing where it is in debt.
 
-    `before`: what the answer says already, which is the same for a peek that nobody charged.
+    `before`: what it says already, which is the same for a peek that nobody charged.
     """
-    _, _, _, shown, listed, families, _, _, _, _, _, _ = decision
+    response = RateLimitResponse.FromString(wire)
     messages = response.statuses
     for index, remaining in enumerate(left):
         if remaining != before[index]:
             said = remaining if remaining > 0 else 0
             messages[index].limit_remaining = said if said <= MAX_UINT32 else MAX_UINT32
+    shown = decision[3]
     if shown is not None:
         headers = response.response_headers_to_add
-        if _X_RATELIMIT in families:
+        if _X_RATELIMIT in decision[5]:
             headers[1].value = str(shown.remaining)
-        if listed:
+        if decision[4]:
             headers[-1].value = render.ietf_state(decision)
-    return response
+    return response.SerializeToString()
 
 
-def _whole(decision: Decision) -> RateLimitResponse:
-    """Build a response from nothing."""
+def _whole(decision: Decision) -> bytes:
+    """Build a response from nothing; without the lease."""
     response = RateLimitResponse(
         overall_code=_OK if decision.allowed else _OVER_LIMIT,
         raw_body=render.body(decision).encode(),
@@ -161,9 +162,7 @@ def _whole(decision: Decision) -> RateLimitResponse:
     )
     for name, value in render.headers(decision):
         response.response_headers_to_add.add(key=name, value=value)
-    if decision.lease:
-        response.dynamic_metadata["lease"] = decision.lease
-    return response
+    return response.SerializeToString()
 
 
 def _status(status: Status, now: int) -> RateLimitResponse.DescriptorStatus:

@@ -6,7 +6,6 @@ the answer itself that could not be handed over. Whether it could, the transport
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -42,9 +41,10 @@ class Undelivered:
 
     def watch(self, call: Ending, decision: Decision) -> None:
         """Give the lease that was granted just now back if the answer is not taken."""
-        call.add_done_callback(partial(self._ended, decision))
 
-    def _ended(self, decision: Decision, call: Ending) -> None:
-        if call.cancelled():
-            self._counts[self._label] += 1
-            self._limiter.give_back(decision.ops, decision.lease)
+        def ended(call: Ending) -> None:
+            if call.cancelled():
+                self._counts[self._label] += 1
+                self._limiter.give_back(decision.ops, decision.lease)
+
+        call.add_done_callback(ended)

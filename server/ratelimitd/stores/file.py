@@ -144,10 +144,10 @@ class FileCounters:
             self._worker.shutdown(wait=False)
 
     async def _refuse(
-        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
     ) -> Taken:
         """Count nothing after the end: it would be forgotten."""
-        del ops, request_id, remember_us
+        del ops, request_id, remember_us, lease
         raise custody.unavailable(self._path, "is closed")
 
     def _open(self, now: int) -> None:

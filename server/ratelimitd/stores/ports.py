@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ratelimitd.model import make_op
+from ratelimitd.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,25 +62,11 @@ make_taken: Callable[[tuple[int, bool, Sequence[Standing], bool]], Taken] = part
 """Make a `Taken` of its four fields in their order: a third of the constructor's time."""
 
 
-class Leased(list["Op"]):
-    """The operations of a call that acquires, each acquisition of the call's own lease.
-
-    The same call comes again with another lease: by `plain`, which stays the same object, a store
-    knows what it made for it before.
-    """
-
-    __slots__ = ("lease", "plain")
-
-    def __init__(self, plain: Sequence[Op], acquires: Iterable[int], lease: str) -> None:
-        """Repeat `plain`, where those at `acquires` are acquisitions."""
-        super().__init__(plain)
-        for index in acquires:
-            kind, counter, limit, hits, prior, _, as_of = plain[index]
-            self[index] = make_op((kind, counter, limit, hits, prior, lease, as_of))
-        self.plain = plain
-        """The same operations without the lease."""
-        self.lease = lease
-        """Its id."""
+def leased(ops: Iterable[Op], lease: str) -> list[Op]:
+    """Return operations whose acquisitions are of a lease, where they name none themselves."""
+    return [
+        op._replace(lease=lease) if op.kind == Kind.ACQUIRE and not op.lease else op for op in ops
+    ]
 
 
 class Counters(Protocol):
@@ -92,7 +78,9 @@ class Counters(Protocol):
     - `StoreError` (and its kinds) is the only exception that leaves a store.
     """
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Do the operations of one call, atomically.
 
         CHARGE, PEEK and ACQUIRE decide together: if one of them does not pass, none of them
@@ -122,6 +110,9 @@ class Counters(Protocol):
         - Else for `remember_us` (and at least `ID_LIFETIME`), by every store, for what may be told
           once in a long time: the settling of a reservation. A store in the process remembers a
           bounded number; beyond it those that would be forgotten next are forgotten sooner.
+
+        `lease` is the id of what the acquisitions acquire that name none themselves (`leased`): so
+        the same `ops` can come again with another, and a store knows what it made of them before.
         """
         ...
 

@@ -53,12 +53,12 @@ class Standby:
         self._placeholders: dict[Identity, tuple[Op, int]] = {}
         self._freed: set[tuple[Identity, str]] = set()
 
-    async def take(self, ops: Sequence[Op]) -> Taken:
+    async def take(self, ops: Sequence[Op], lease: str = "") -> Taken:
         """See `Counters.take`. Never awaits."""
         for op in ops:
             if op.kind == Kind.RELEASE:
                 self._free(op)
-        taken = await self._memory.take(ops)
+        taken = await self._memory.take(ops, lease=lease)
         pairs = zip(ops, taken.standings, strict=True)
         told = [each._replace(passes=True) if self._is_kept(op) else each for op, each in pairs]
         return taken._replace(standings=told)

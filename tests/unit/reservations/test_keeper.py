@@ -42,11 +42,13 @@ class Flaky:
         self._counters = counters
         self.away = False
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """Fail, or hand on."""
         if self.away:
             raise StoreUnavailableError("away")
-        return await self._counters.take(ops, request_id, remember_us)
+        return await self._counters.take(ops, request_id, remember_us, lease)
 
     async def close(self) -> None:
         """Nothing of its own."""

@@ -154,5 +154,5 @@ def test_what_has_ended_is_let_go_at_the_next_look() -> None:
     at_once(store.take((peek(short),)))
     (table,) = store.tables.values()
     assert isinstance(table, LeaseTable)
-    (held,) = (*table._states._young.values(), *table._states._old.values())
+    (held,) = (*table._states.young.values(), *table._states._old.values())
     assert sum(len(kind) for kind in held._kinds.values()) == 0

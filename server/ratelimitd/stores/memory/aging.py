@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ratelimitd.stores.memory.table import Usual
+
 if TYPE_CHECKING:
     from ratelimitd.model import Counter, Limit
 
@@ -22,14 +24,15 @@ class Aging(Generic[S]):
         "_old_strangers",
         "_room",
         "_turned",
-        "_young",
         "_young_strangers",
         "lifetime",
+        "young",
     )
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._young: dict[bytes, S] = {}
+        self.young: dict[bytes, S] = {}
+        """Those that were written lately, each under its own key, as most that are asked for."""
         self._old: dict[bytes, S] = {}
         self._young_strangers = 0
         self._old_strangers = 0
@@ -38,11 +41,11 @@ class Aging(Generic[S]):
         """The longest that any state was said to matter after a write, microseconds."""
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, key: bytes) -> S | None:
         """Return the state, or None."""
-        state = self._young.get(key)
+        state = self.young.get(key)
         return self._old.get(key) if state is None else state
 
     @property
@@ -60,18 +63,24 @@ class Aging(Generic[S]):
     def find(self, counter: Counter) -> bytes:
         """Return the counter's key, or its overflow key where a newcomer finds no room."""
         key = counter.key
-        if not counter.bounded or key in self._young or key in self._old:
+        if not counter.bounded or key in self.young or key in self._old:
             return key
         return counter.overflow if self.strangers >= self._room else key
 
+    def kept(self, key: bytes, now: int, lifetime: int) -> S | None:
+        """Return the state, where writing it need not be told: it is young, and nothing ages."""
+        if now < self._turned + self.lifetime and lifetime <= self.lifetime:
+            return self.young.get(key)
+        return None
+
     def put(self, key: bytes, state: S, bounded: bool) -> None:  # noqa: FBT001 - reads as the counter's
         """Write a state. `bounded`: the key is one that callers can invent."""
-        if key not in self._young:
+        if key not in self.young:
             moved = self._old.pop(key, None) is not None
             if bounded:
                 self._young_strangers += 1
                 self._old_strangers -= moved
-        self._young[key] = state
+        self.young[key] = state
 
     def age(self, now: int, lifetime: int) -> None:
         """Drop what no longer matters, given that states matter for `lifetime` after a write."""
@@ -80,14 +89,14 @@ class Aging(Generic[S]):
         if now < self._turned + self.lifetime:
             return
         fresh = now < self._turned + 2 * self.lifetime
-        self._old = self._young if fresh else {}
+        self._old = self.young if fresh else {}
         self._old_strangers = self._young_strangers if fresh else 0
-        self._young = {}
+        self.young = {}
         self._young_strangers = 0
         self._turned = now
 
 
-class AgingTable(Generic[S]):
+class AgingTable(Usual, Generic[S]):
     """What tables share whose states are forgotten a lifetime after their last write."""
 
     __slots__ = ("_states", "dirty", "limit")

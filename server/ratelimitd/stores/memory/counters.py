@@ -12,7 +12,7 @@ from ratelimitd.model import Counter, Kind, make_standing
 from ratelimitd.stores.memory.leases import LeaseTable
 from ratelimitd.stores.memory.remembered import Remembered
 from ratelimitd.stores.memory.tables import TABLES
-from ratelimitd.stores.ports import ID_LIFETIME, Holding, Taken, make_taken
+from ratelimitd.stores.ports import ID_LIFETIME, Holding, Taken, leased, make_taken
 from ratelimitd.stores.stacking import stacked
 
 if TYPE_CHECKING:
@@ -55,14 +55,16 @@ class MemoryCounters:
     async def start(self) -> None:
         """Nothing to open."""
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """See `Counters.take`. Never awaits, so nothing comes in between, nor can it half fail."""
         now = self.clock()
         if now >= self._sweep_at:
             self.sweep(now)
         if request_id:
-            return self._once(ops, request_id, remember_us, now)
-        return self._decide(ops, now)
+            return self._once(leased(ops, lease), request_id, remember_us, now)
+        return self._decide(ops, now, lease)
 
     async def held(self, counter: Counter, most: int) -> Holding:
         """See `Store.held`."""
@@ -79,7 +81,7 @@ class MemoryCounters:
             self.ids.remember(request_id, now + max(remember_us, ID_LIFETIME), now)
         return self._decide(ops, now)
 
-    def _decide(self, ops: Sequence[Op], now: int, placed: bool = False) -> Taken:  # noqa: C901, FBT001, FBT002 - hot
+    def _decide(self, ops: Sequence[Op], now: int, lease: str = "", placed: bool = False) -> Taken:  # noqa: FBT001, FBT002 - hot
         tables = self.tables
         standings: list[Standing] = []
         charges: list[tuple[Table, Op]] = []
@@ -91,10 +93,14 @@ class MemoryCounters:
             if table is None:
                 table = self.open(counter.family, limit)
             if kind > _PEEK:
-                return self._tell_first(ops, now)
-            crowded = counter.bounded and table.strangers + len(ops) > self._room
-            if crowded and not placed and not table.knows(counter.key, now):
-                return self._decide(self._placed(ops, now), now, True)
+                return self._tell_first(ops, now, lease)
+            if (
+                counter.bounded
+                and not placed
+                and table.strangers + len(ops) > self._room
+                and not table.knows(counter.key, now)
+            ):
+                return self._decide(self._placed(ops, now), now, lease, True)
             standing = table.judge(counter, limit, prior + hits, now)
             if not standing[1]:
                 passed = passed and limit.shadow
@@ -105,18 +111,20 @@ class MemoryCounters:
             standings.append(standing)
         if passed:
             for table, op in charges:
-                table.add(op, op[3], now)
+                table.charge(op, now, lease)
             for table, index in peeks:
-                _restate(table, ops[index], standings, index, now)
+                standings[index] = table.restate(ops[index], standings[index], now)
         else:
-            for index, op in enumerate(ops):
-                _restate(tables[op.counter.family], op, standings, index, now)
+            standings = [
+                tables[op.counter.family].restate(op, each, now) if each.passes else each
+                for op, each in zip(ops, standings, strict=True)
+            ]
         return make_taken((now, passed, standings, False))
 
-    def _tell_first(self, ops: Sequence[Op], now: int) -> Taken:
+    def _tell_first(self, ops: Sequence[Op], now: int, lease: str) -> Taken:
         """Do the reports, refunds and releases, then decide the rest on what they leave."""
         told = {index: self._tell(op, now) for index, op in enumerate(ops) if op.kind > _PEEK}
-        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= _PEEK], now)
+        _, passed, rest, _ = self._decide([op for op in ops if op.kind <= _PEEK], now, lease)
         asked = iter(rest)
         standings = [told.get(index) or next(asked) for index in range(len(ops))]
         return make_taken((now, passed, standings, False))
@@ -205,15 +213,6 @@ def _told_before(op: Op) -> Op:
     if op.kind == Kind.REPORT or op.kind == Kind.REFUND:  # noqa: PLR1714 - no tuple for each
         return op._replace(kind=Kind.REFUND, hits=0)
     return op
-
-
-def _restate(table: Table, op: Op, standings: list[Standing], index: int, now: int) -> None:
-    """Tell what passes, but was not charged, as the call leaves it."""
-    _, passes, _, _, retry_at, _ = standings[index]
-    if passes:
-        limit = op[2]
-        _, _, used, _, _, reset_at = table.judge(op[1], limit, 0, now)
-        standings[index] = make_standing((limit, True, used, used, retry_at, reset_at))
 
 
 def _tell_of_lease(table: LeaseTable, op: Op, now: int) -> Standing:

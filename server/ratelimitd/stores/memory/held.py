@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Held:
     """Leases by their ids. Those that have ended are let go whenever the rest are counted."""
 
-    __slots__ = ("_kinds", "_last", "_until")
+    __slots__ = ("_kinds", "_last", "_size", "_until")
 
     def __init__(self) -> None:
         self._kinds: dict[int, OrderedDict[str, int]] = {}
@@ -30,15 +30,15 @@ class Held:
         """None of those held ends before this instant, so that nobody need look."""
         self._last = 0
         """When the last of those held ends; of no meaning where none is."""
+        self._size = 0
+        """How many there are, those that have ended since somebody looked among them."""
 
     def count(self, now: int) -> tuple[int, int]:
         """Return how many are held, and when the last of them ends (now, where none is)."""
         if now >= self._until:
             self._let_go(now)
-        held = 0
-        for kind in self._kinds.values():
-            held += len(kind)
-        return (held, self._last) if held else (0, now)
+        size = self._size
+        return (size, self._last) if size else (0, now)
 
     def _let_go(self, now: int) -> None:
         """Forget those that have ended. The last of those that have not stays the last."""
@@ -47,6 +47,7 @@ class Held:
                 kind.popitem(last=False)
         firsts = [kind[next(iter(kind))] for kind in self._kinds.values() if kind]
         self._until = min(firsts, default=now)
+        self._size = sum(map(len, self._kinds.values()))
 
     def holds(self, lease: str, now: int) -> bool:
         """Say whether a lease is held."""
@@ -70,20 +71,25 @@ class Held:
         """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
         kind = self._kinds.get(lifetime)
         if kind is None or lease in kind or len(self._kinds) > 1:
-            self.free(lease)
-            self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
-            kind = self._kinds.setdefault(lifetime, OrderedDict())
+            kind = self._prepare(lease, lifetime, ends)
         kind[lease] = ends
-        if ends < self._until:
-            self._until = ends
+        self._size += 1
         if ends > self._last:
             self._last = ends
+
+    def _prepare(self, lease: str, lifetime: int, ends: int) -> OrderedDict[str, int]:
+        """Return the kind of a lease that is held already, or of which others may end sooner."""
+        self.free(lease)
+        self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
+        self._until = min(self._until, ends)
+        return self._kinds.setdefault(lifetime, OrderedDict())
 
     def free(self, lease: str) -> bool:
         """Let go of a lease, and say whether there was one of that id."""
         for kind in self._kinds.values():
             ends = kind.pop(lease, None)
             if ends is not None:
+                self._size -= 1
                 if ends == self._last:
                     lasts = [kind[next(reversed(kind))] for kind in self._kinds.values() if kind]
                     self._last = max(lasts, default=0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ratelimitd.algorithms import lease
-from ratelimitd.model import Counter, Kind, Limit, Op, Standing
+from ratelimitd.algorithms import lease as algorithm
+from ratelimitd.model import Counter, Kind, Limit, Op, Standing, make_op
 from ratelimitd.stores.memory.aging import AgingTable
 from ratelimitd.stores.memory.held import Held
 from ratelimitd.stores.ports import HeldLease, Holding
@@ -39,10 +39,9 @@ class LeaseTable(AgingTable[Held]):
         """The `dirty` that they are in; the next one is another."""
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
-        states = self._states
-        held = states.get(states.find(counter) if counter.bounded else counter.key)
+        held = self._states.young.get(counter.key) or self._states.get(self._states.find(counter))
         count, last = held.count(now) if held is not None else (0, now)
-        return lease.judge(limit, count, need, last, now)
+        return algorithm.judge(limit, count, need, last, now)
 
     def holder(self, op: Op, now: int) -> bytes | None:
         """Return the key under which the operation's lease is held: its own, or the shared one."""
@@ -60,6 +59,16 @@ class LeaseTable(AgingTable[Held]):
             return Holding(0, [])
         leases = [HeldLease(lease_id, ends) for ends, lease_id in held.first(most, now)]
         return Holding(held.count(now)[0], leases)
+
+    def charge(self, op: Op, now: int, lease: str) -> None:
+        kind, counter, limit, hits, prior, own, as_of = op
+        lifetime = limit.meter.lease_us
+        held = self._states.kept(counter.key, now, lifetime)
+        if held is None or self.dirty is not None:
+            named = make_op((kind, counter, limit, hits, prior, own or lease, as_of))
+            self.add(named, 1, now)
+        else:
+            held.hold(own or lease, lifetime, algorithm.expires_at(limit, now))
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits
@@ -80,7 +89,7 @@ class LeaseTable(AgingTable[Held]):
         if self.dirty is not None:
             self._note(_joined(key, name), self.dirty, new=not held.holds(name, now))
         lifetime = limit.meter.lease_us
-        held.hold(name, lifetime, lease.expires_at(limit, now))
+        held.hold(name, lifetime, algorithm.expires_at(limit, now))
         states.age(now, lifetime)
         states.put(key, held, counter.bounded and key is not counter.overflow)
 

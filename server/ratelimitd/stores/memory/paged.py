@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimitd.algorithms import fixed_window, sliding_window
-from ratelimitd.model import Span
+from ratelimitd.model import Span, make_standing
+from ratelimitd.stores.memory.table import Usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -81,6 +82,23 @@ class FixedTable:
             if counter.bounded and self.strangers >= self._room:
                 used = self.counts.get(counter.overflow, 0)
         return fixed_window.judge(limit, used, need, self._end, now)
+
+    def charge(self, op: Op, now: int, lease: str) -> None:
+        del lease
+        key = op[1].key
+        if key in self.counts and self.dirty is None:
+            self.counts[key] += op[3]  # fits its limit: there is nothing to saturate
+        else:
+            self.add(op, op[3], now)
+
+    def restate(self, op: Op, standing: Standing, now: int) -> Standing:
+        used = self.counts.get(op[1].key)
+        if used is None:
+            if op[1].bounded:  # may share another's
+                return Usual.restate(self, op, standing, now)
+            used = 0
+        limit, _, _, _, retry_at, reset_at = standing
+        return make_standing((limit, True, used, used, retry_at, reset_at))
 
     def add(self, op: Op, hits: int, now: int) -> None:
         if now >= self._end:
@@ -185,6 +203,9 @@ class SlidingTable(FixedTable):
         key, _ = self._find(counter, now)
         state = self.counts.get(key, 0), self.previous.get(key, 0)
         return sliding_window.judge(limit, state, need, Span(self._start, self._end), now)
+
+    charge = Usual.charge
+    restate = Usual.restate
 
     def add(self, op: Op, hits: int, now: int) -> None:
         key, newcomer = self._find(op.counter, now)

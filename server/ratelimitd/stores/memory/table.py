@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ratelimitd.model import make_standing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -52,6 +54,17 @@ class Table(Noted, Protocol):
         """Say whether `need` hits fit the counter. Changes nothing."""
         ...
 
+    def charge(self, op: Op, now: int, lease: str) -> None:
+        """Count a charge or an acquisition that `judge` passed at this same instant.
+
+        `lease`: the acquisition's, where the operation names none.
+        """
+        ...
+
+    def restate(self, op: Op, standing: Standing, now: int) -> Standing:
+        """Tell what `judge` passed, but was not counted, as the counter stands now."""
+        ...
+
     def add(self, op: Op, hits: int, now: int) -> None:
         """Count hits, or for leases: grant, renew or release the operation's."""
         ...
@@ -80,3 +93,18 @@ class Table(Noted, Protocol):
     def __len__(self) -> int:
         """How many counters live."""
         ...
+
+
+class Usual:
+    """What most tables do by their other methods; some have a shorter way."""
+
+    __slots__ = ()
+
+    def charge(self: Table, op: Op, now: int, lease: str) -> None:
+        del lease
+        self.add(op, op.hits, now)
+
+    def restate(self: Table, op: Op, standing: Standing, now: int) -> Standing:
+        limit, _, _, _, retry_at, _ = standing
+        _, _, used, _, _, reset_at = self.judge(op.counter, limit, 0, now)
+        return make_standing((limit, True, used, used, retry_at, reset_at))

@@ -17,7 +17,7 @@ from ratelimitd.errors import StoreUnavailableError
 from ratelimitd.memo import Memo
 from ratelimitd.model import Kind
 from ratelimitd.stores.memory.counters import DEFAULT_ROOM
-from ratelimitd.stores.ports import Leased, Taken, make_taken
+from ratelimitd.stores.ports import Taken, leased, make_taken
 from ratelimitd.stores.redis import holding
 from ratelimitd.stores.redis.compensation import Owed
 from ratelimitd.stores.redis.fleet import Fleet
@@ -101,13 +101,15 @@ class RedisCounters:
         """Connect, and learn the servers' clock. Raises `StoreUnavailableError`."""
         await self._fleet.start()
 
-    async def take(self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0) -> Taken:
+    async def take(
+        self, ops: Sequence[Op], request_id: bytes = b"", remember_us: int = 0, lease: str = ""
+    ) -> Taken:
         """See `Counters.take`. On several servers a call may be decided in parts."""
         now = self.clock()
         if not ops:
             return make_taken((now, True, (), False))
         once = Once(request_id, remember_us) if request_id else NOT_ONCE
-        parts = self._parts(ops, now, once)
+        parts = self._leased(ops, now, once, lease) if lease else self._parts(ops, now, once)
         if len(parts) == 1:
             slot, _, ops, package = parts[0]
             told = None if request_id else self._over_limit.answer(ops, package, now)
@@ -130,13 +132,18 @@ class RedisCounters:
         """Return where a counter stands; 0 where one server is all."""
         return self._slots[self._layout.bucket(counter)] if self._layout.together else 0
 
-    def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
-        """Return what to send; what carries no id of one call's is kept for when it comes again."""
-        if isinstance(ops, Leased) and not once.request_id:
-            made = self._parts(ops.plain, now, once)
+    def _leased(self, ops: Sequence[Op], now: int, once: Once, lease: str) -> tuple[_Part, ...]:
+        """Return what to send for a call that acquires: what is kept, with its own lease."""
+        named = leased(ops, lease)
+        if not once.request_id:
+            made = self._parts(ops, now, once)
             if len(made) == 1 and made[0].package.acquires:
                 slot, indexes, _, package = made[0]
-                return (_Part(slot, indexes, ops, package.of_lease(ops.lease)),)
+                return (_Part(slot, indexes, named, package.of_lease(lease)),)
+        return self._parts(named, now, once)
+
+    def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
+        """Return what to send; what carries no id of one call's is kept for when it comes again."""
         known = self._memo.get(id(ops)) or self._memo.recall(id(ops))
         if known and known.ops is ops and known.since <= now < known.until and not once.request_id:
             return known.parts
