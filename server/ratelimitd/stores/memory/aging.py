@@ -26,6 +26,7 @@ class Aging(Generic[S]):
         "_turned",
         "_young_strangers",
         "lifetime",
+        "until",
         "young",
     )
 
@@ -37,6 +38,9 @@ class Aging(Generic[S]):
         self._young_strangers = 0
         self._old_strangers = 0
         self._turned = 0
+        self.until = 0
+        """Before this instant nothing is dropped, so that whatever is young may be written to
+        without a word, if it matters for no longer than `lifetime`."""
         self.lifetime = 0
         """The longest that any state was said to matter after a write, microseconds."""
 
@@ -67,12 +71,6 @@ class Aging(Generic[S]):
             return key
         return counter.overflow if self.strangers >= self._room else key
 
-    def kept(self, key: bytes, now: int, lifetime: int) -> S | None:
-        """Return the state, where writing it need not be told: it is young, and nothing ages."""
-        if now < self._turned + self.lifetime and lifetime <= self.lifetime:
-            return self.young.get(key)
-        return None
-
     def put(self, key: bytes, state: S, bounded: bool) -> None:  # noqa: FBT001 - reads as the counter's
         """Write a state. `bounded`: the key is one that callers can invent."""
         if key not in self.young:
@@ -86,7 +84,8 @@ class Aging(Generic[S]):
         """Drop what no longer matters, given that states matter for `lifetime` after a write."""
         if lifetime > self.lifetime:
             self.lifetime = lifetime
-        if now < self._turned + self.lifetime:
+            self.until = self._turned + lifetime
+        if now < self.until:
             return
         fresh = now < self._turned + 2 * self.lifetime
         self._old = self.young if fresh else {}
@@ -94,6 +93,7 @@ class Aging(Generic[S]):
         self.young = {}
         self._young_strangers = 0
         self._turned = now
+        self.until = now + self.lifetime
 
 
 class AgingTable(Usual, Generic[S]):

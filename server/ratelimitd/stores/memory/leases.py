@@ -62,13 +62,14 @@ class LeaseTable(AgingTable[Held]):
 
     def charge(self, op: Op, now: int, lease: str) -> None:
         kind, counter, limit, hits, prior, own, as_of = op
-        lifetime = limit.meter.lease_us
-        held = self._states.kept(counter.key, now, lifetime)
-        if held is None or self.dirty is not None:
+        states, lifetime = self._states, limit.meter.lease_us
+        held = states.young.get(counter.key)
+        plain = now < states.until and lifetime <= states.lifetime and self.dirty is None
+        if held is not None and plain:
+            held.hold(own or lease, lifetime, algorithm.expires_at(limit, now))
+        else:
             named = make_op((kind, counter, limit, hits, prior, own or lease, as_of))
             self.add(named, 1, now)
-        else:
-            held.hold(own or lease, lifetime, algorithm.expires_at(limit, now))
 
     def add(self, op: Op, hits: int, now: int) -> None:
         del hits
