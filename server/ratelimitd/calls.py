@@ -7,6 +7,7 @@ results are read is `settling`'s.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimitd.decision import length, rank
@@ -37,7 +38,8 @@ class Part(NamedTuple):
     """Its key may not call at all."""
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
     """One question under one generation of the policy."""
 
     generation: object

@@ -109,7 +109,7 @@ class Limiter:
         self.matchers = matchers
         self._generation = object()
 
-    async def decide(self, question: Question) -> Decision:
+    async def decide(self, question: Question) -> Decision:  # noqa: C901 - hot
         """Answer one call.
 
         Raises `InvalidRequestError` and `RequestTooLargeError` for what only an operator can send,
@@ -126,7 +126,10 @@ class Limiter:
             self._on_event(event, question)
         ops, lease, request_id = call.ops, "", b""
         if not call.plain:
-            lease, request_id = self._ids(call)
+            if call.releases and self._failure is not None:
+                self._failure.release(ops)  # what was granted here, without the store
+            lease = self._new_lease() if call.acquires else ""
+            request_id = self._new_id() if call.reports else b""
         try:
             taken = await self._counters.take(ops, request_id, 0, lease)
         except StoreError as error:
@@ -163,15 +166,6 @@ class Limiter:
             released = [op._replace(kind=Kind.RELEASE, lease=lease) for op in acquired]
             self._failure.release(released)
             self._failure.abandon(released, b"")
-
-    def _ids(self, call: Call) -> tuple[str, bytes]:
-        """Return the id of the lease that a call acquires, and its own; first release what it does.
-
-        Here are the leases that were granted without the store.
-        """
-        if call.releases and self._failure is not None:
-            self._failure.release(call.ops)
-        return self._new_lease() if call.acquires else "", self._new_id() if call.reports else b""
 
     async def _compiled(self, question: Question) -> Call:
         """Return what a question means; waits for keys only that are to be looked up first."""

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from ratelimitd.decision import Decision
     from ratelimitd.model import Standing
 
+X_REMAINING = "X-RateLimit-Remaining"
+STATE = "RateLimit"
 X_NAMES = (
     "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
+    X_REMAINING,
     "X-RateLimit-Reset",
     "X-RateLimit-Reset-After",
 )
@@ -73,7 +75,7 @@ def headers(decision: Decision) -> list[Header]:
             result += zip(X_NAMES, values, strict=True)
         if Family.IETF in decision.families:
             result.append(("RateLimit-Policy", ietf_policy(decision.standings)))
-            result.append(("RateLimit", ietf_state(decision)))
+            result.append((STATE, ietf_state(decision)))
     if not decision.allowed:
         wait = retry_after(decision)
         if wait is not None:

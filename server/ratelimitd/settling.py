@@ -20,9 +20,9 @@ STORE_UNAVAILABLE = "store_unavailable"
 def settle(call: Call, taken: Taken, lease: str) -> Decision:
     """Read the results of a call's operations: statuses, and the limit that headers show."""
     now, passed, standings, _ = taken
-    _, ops, _, firsts, others, _, listed, showable, families, _, refusal, _, _, _, _, _, _ = call
-    if not passed or refusal:
+    if not passed or call.refusal:
         return _denied(call, taken)
+    firsts, listed, showable = call.firsts, call.listed, call.showable
     shown: Standing | None = None
     if len(showable) == 1:
         shown = standings[showable[0]]
@@ -30,11 +30,11 @@ def settle(call: Call, taken: Taken, lease: str) -> Decision:
         shown = tightest([standings[index] for index in showable])
     told: list[Standing | None]
     told = [standings[index] for index in firsts] if standings else [None] * len(firsts)
-    for at, visible in others:
+    for at, visible in call.others:
         told[at] = tightest([standings[index] for index in visible]) if visible else None
     every = [standings[index] for index in listed] if listed else ()
     return make_decision(
-        (now, True, told, shown, every, families, "", lease, "", standings, ops, True, ())
+        (now, True, told, shown, every, call.families, "", lease, "", standings, call.ops, True, ())
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ratelimitd.algorithms import lease
 from ratelimitd.model import Counter, Kind
 from ratelimitd.stores import ports
 from ratelimitd.stores.memory import held, leases, paged, remembered
@@ -16,7 +15,7 @@ def giving_back_any_lease(patch: Patch) -> None:
         kind = next(iter(self._kinds.values()), None)
         if kind and not original(self, lease):
             kind.popitem()
-            self._size -= 1
+            self.size -= 1
         return True
 
     original = held.Held.free
@@ -28,7 +27,8 @@ def giving_back_any_lease(patch: Patch) -> None:
 
 def holding_leases_one_too_long(patch: Patch) -> None:
     """An off-by-one at expiry."""
-    patch.setattr(lease, "expires_at", lambda limit, now: now + limit.meter.lease_us + 1)
+    for name in ("extend", "hold"):
+        wrap(patch, held.Held, name, lambda hold, self, *one: hold(self, *one[:2], one[2] + 1))
 
 
 def renewing_what_is_not_held(patch: Patch) -> None:
@@ -125,10 +125,10 @@ def telling_of_the_shared_counter(patch: Patch) -> None:
 def looking_at_every_lease(patch: Patch) -> None:
     """Right, and slow: what has ended is looked for among all that is held."""
 
-    def count(original: Any, self: Any, now: int) -> Any:  # noqa: ANN401
-        for kind in self._kinds.values():
-            for name in [name for name, ends in kind.items() if ends <= now]:
-                del kind[name]
-        return original(self, now)
+    def judge(original: Any, self: Any, *asked: Any) -> Any:  # noqa: ANN401
+        for each in self._states.young.values():
+            for kind in each._kinds.values():
+                assert not [name for name, ends in kind.items() if ends <= 0]
+        return original(self, *asked)
 
-    wrap(patch, held.Held, "count", count)
+    wrap(patch, leases.LeaseTable, "judge", judge)

@@ -87,7 +87,7 @@ def told(*limits: Limit, shown: bool) -> Decision:
 
 def whole(decision: Decision) -> RateLimitResponse:
     """Return the answer that is built from nothing, lease included."""
-    response = RateLimitResponse.FromString(responses._whole(decision))
+    response = responses._whole(decision)
     if decision.lease:
         response.dynamic_metadata["lease"] = decision.lease
     return response
@@ -120,7 +120,7 @@ def test_an_answer_is_what_would_be_built_from_nothing(sequence: list[Decision])
 @sequences
 def test_a_cache_of_two_templates_answers_alike(sequence: list[Decision]) -> None:
     """Forgetting templates changes no answer."""
-    small = Responses(templates=1)
+    small = Responses(remembered=1)
     for decision in sequence:
         assert small.of(decision) == Responses().of(decision)
 
@@ -210,7 +210,7 @@ def test_the_templates_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Decision] = []
     whole = responses._whole
 
-    def noted(decision: Decision) -> bytes:
+    def noted(decision: Decision) -> RateLimitResponse:
         built.append(decision)
         return whole(decision)
 

@@ -22,8 +22,3 @@ def judge(limit: Limit, held: int, need: int, last_expiry: int, now: int) -> Sta
         return make_standing((limit, True, held, held + need, now, last_expiry))
     retry_at = now + ADVISED_WAIT if need <= limit.amount else NEVER
     return make_standing((limit, False, held, held, retry_at, max(last_expiry, now)))
-
-
-def expires_at(limit: Limit, now: int) -> int:
-    """Return when a lease granted now ends by itself."""
-    return now + limit.meter.lease_us

@@ -1,8 +1,8 @@
 """Decisions as Envoy's response messages, in the bytes that travel.
 
-Most of a response is the same whenever the same limits are shown: those parts are built once, and
-each answer is a copy in which the numbers are set. Owns the templates; what headers say is
-`render`'s.
+What is said of a limit is the same within a second but for what is left of it: those parts are kept
+in their bytes, and an answer is put together of them. (To parse a kept message, set its numbers and
+serialize it costs as much as the decision.) What headers say is `render`'s.
 """
 
 from __future__ import annotations
@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING
 
 from ratelimitd import render
 from ratelimitd._gen.envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from ratelimitd.decision import Status
 from ratelimitd.memo import Memo
-from ratelimitd.model import MAX_UINT32, NEVER, Unit
+from ratelimitd.model import MAX_COUNT, MAX_UINT32, NEVER, Limit, Standing, Unit
 from ratelimitd.policy.spec import Family
+from ratelimitd.rpc.response_wire import (
+    FEW,
+    HIGH,
+    LOW,
+    MANY,
+    SMALL,
+    before_values,
+    begun,
+    header,
+    most,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from ratelimitd.decision import Decision
 
-    from ratelimitd.decision import Decision, Status
-
-TEMPLATES = 4_096
-"""Response shapes per generation of the cache."""
+REMEMBERED = 4_096
+"""Parts per generation of each cache."""
 
 _OK = RateLimitResponse.OK
 _OVER_LIMIT = RateLimitResponse.OVER_LIMIT
@@ -39,47 +49,83 @@ _UNITS = {
 _SECOND = 1_000_000
 _LONGEST_DURATION = 315_576_000_000  # seconds; beyond 10,000 years a Duration is invalid
 
+_NUMBERS = (render.X_REMAINING, render.STATE)
+_BEFORE_REMAINING = before_values(render.X_REMAINING, len(str(MAX_COUNT)))
+_PASSES = RateLimitResponse(overall_code=_OK).SerializeToString()
+_FREE = begun(RateLimitResponse.DescriptorStatus(code=_OK))[0]
+"""The status of a descriptor that no limit applies to."""
+
 _X_RATELIMIT = Family.X_RATELIMIT  # looking a member up in its class costs as much as the test
 
 
 class Responses:
     """Builds responses, remembering the parts that repeat."""
 
-    def __init__(self, templates: int = TEMPLATES) -> None:
-        self._memo: Memo[tuple[object, ...], tuple[bytes, Sequence[int]]] = Memo(templates)
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._statuses: Memo[tuple[Limit, int], tuple[bytes, ...]] = Memo(remembered)
+        self._heads: Memo[tuple[object, ...], tuple[bytes, bytes]] = Memo(remembered)
+        self._denials: Memo[tuple[object, ...], bytes] = Memo(remembered)
 
     def of(self, decision: Decision) -> bytes:
         """Return the message that says what was decided."""
-        now, allowed, told, shown, listed, families, _, lease, _, _, _, _, _ = decision
+        now, allowed, told, shown, _, _, _, lease, _, _, _, _, _ = decision
         if not allowed:
             return self._denial(decision)
-        # Windows end on whole seconds, so that within one second the answers which show the same
-        # windows differ only in what remains, and in the lease. Others (leases, token buckets)
-        # are told in seconds, but for that of the headers: such answers are built from nothing.
-        key: list[object] = [now // _SECOND, families]
-        if listed:
-            key += [standing[0] for standing in listed]
-        if shown is None:
-            key.append(None)
-        else:
-            if shown[5] % _SECOND:
-                return _whole(decision) + _granted(lease)
-            key += (shown[0], shown[5])
-        left: list[int] = []
+        answer = _PASSES
+        known = self._statuses.get
         for standing in told:
             if standing is None:
-                key.append(None)
-                left.append(0)
+                answer += _FREE
                 continue
             limit, _, _, after, _, reset_at = standing
-            if reset_at % _SECOND:
-                reset_at = min((now - reset_at) // _SECOND, 0)  # seconds, below 0: no instant
-            key += (limit, reset_at)
-            left.append((limit.burst or limit.amount) - after)  # `Standing.remaining`, but faster
-        wire, before = self._template(tuple(key), decision, left)
-        if shown is not None or left != before:
-            wire = _with_remaining(wire, left, before, decision)
-        return wire + _granted(lease) if lease else wire
+            since = (now - reset_at) // _SECOND  # below 0: seconds until then
+            status = known((limit, since)) or self._status(limit, since)
+            left = (limit.burst or limit.amount) - after  # `Standing.remaining`, but faster
+            if left < FEW:
+                said = SMALL[left] if left > 0 else b""
+            elif left < MANY:
+                said = LOW[left & 0x3FFF] + HIGH[left >> 14]
+            else:
+                said = most(left)
+            answer += status[len(said)] + said
+        if shown is not None:
+            answer += self._headers(shown, decision)
+        return answer + _granted(lease) if lease else answer
+
+    def _status(self, limit: Limit, since: int) -> tuple[bytes, ...]:
+        """Return a status of an allowed call as it begins, by how long the field is that ends it.
+
+        That is what is left; its limit is whole so many seconds ago.
+        """
+        key = limit, since
+        found = self._statuses.recall(key)
+        if found is None:
+            status = _status(Status(True, Standing(limit, True, 0, 0, 0, -since * _SECOND)), 0)
+            status.ClearField("limit_remaining")
+            found = begun(status)
+            self._statuses.put(key, found)
+        return found
+
+    def _headers(self, shown: Standing, decision: Decision) -> bytes:
+        """Return the headers of an allowed call."""
+        now, listed, families = decision[0], decision[4], decision[5]
+        limit, _, _, after, _, reset_at = shown
+        key: tuple[object, ...]
+        key = families, limit, -reset_at // _SECOND, (now - reset_at) // _SECOND
+        if listed:
+            key += tuple([standing[0] for standing in listed])
+        found = self._heads.get(key) or self._heads.recall(key)
+        if found is None:
+            found = _head(decision)
+            self._heads.put(key, found)
+        before, between = found
+        if _X_RATELIMIT in families:
+            left = (limit.burst or limit.amount) - after
+            text = b"%d" % (left if left > 0 else 0)
+            before += _BEFORE_REMAINING[len(text)] + text
+        if listed:
+            between += header(render.STATE, render.ietf_state(decision))
+        return before + between
 
     def _denial(self, decision: Decision) -> bytes:
         """Return a denial: within a second, alike ones are the same message to the last byte.
@@ -96,22 +142,21 @@ class Responses:
             if passes:
                 retry_at = NEVER  # it is now, and nothing is told of it
             if (retry_at != NEVER and retry_at % _SECOND) or reset_at % _SECOND:
-                return _whole(decision)
+                return _whole(decision).SerializeToString()
             told += (limit, passes, after, retry_at, reset_at)
-        return self._template(tuple(told), decision, ())[0]
+        key = tuple(told)
+        answer = self._denials.get(key) or self._denials.recall(key)
+        if answer is None:
+            answer = _whole(decision).SerializeToString()
+            self._denials.put(key, answer)
+        return answer
 
-    def _template(
-        self, key: tuple[object, ...], decision: Decision, left: Sequence[int]
-    ) -> tuple[bytes, Sequence[int]]:
-        """Return the message made for the key before, or now from this decision.
 
-        And what was left then to each descriptor.
-        """
-        template = self._memo.get(key) or self._memo.recall(key)
-        if template is None:
-            template = _whole(decision), left
-            self._memo.put(key, template)
-        return template
+def _head(decision: Decision) -> tuple[bytes, bytes]:
+    """Return the headers before and behind `X-RateLimit-Remaining`, without `RateLimit`."""
+    said = [header(*each) for each in render.headers(decision) if each[0] not in _NUMBERS]
+    counted = _X_RATELIMIT in decision.families
+    return b"".join(said[:counted]), b"".join(said[counted:])
 
 
 def _granted(lease: str) -> bytes:
@@ -119,7 +164,7 @@ def _granted(lease: str) -> bytes:
 
     Fields that stand behind a message belong to it: so it costs less than to set them.
     """
-    return _before_lease(len(lease)) + lease.encode() if lease else b""
+    return _before_lease(len(lease)) + lease.encode()
 
 
 @lru_cache(16)
@@ -130,30 +175,7 @@ def _before_lease(length: int) -> bytes:
     return message.SerializeToString()[:-length]
 
 
-def _with_remaining(
-    wire: bytes, left: Sequence[int], before: Sequence[int], decision: Decision
-) -> bytes:
-    """Return a message with what is left now to each descriptor: nothing where it is in debt.
-
-    `before`: what it says already, which is the same for a peek that nobody charged.
-    """
-    response = RateLimitResponse.FromString(wire)
-    messages = response.statuses
-    for index, remaining in enumerate(left):
-        if remaining != before[index]:
-            said = remaining if remaining > 0 else 0
-            messages[index].limit_remaining = said if said <= MAX_UINT32 else MAX_UINT32
-    shown = decision[3]
-    if shown is not None:
-        headers = response.response_headers_to_add
-        if _X_RATELIMIT in decision[5]:
-            headers[1].value = str(shown.remaining)
-        if decision[4]:
-            headers[-1].value = render.ietf_state(decision)
-    return response.SerializeToString()
-
-
-def _whole(decision: Decision) -> bytes:
+def _whole(decision: Decision) -> RateLimitResponse:
     """Build a response from nothing; without the lease."""
     response = RateLimitResponse(
         overall_code=_OK if decision.allowed else _OVER_LIMIT,
@@ -162,7 +184,7 @@ def _whole(decision: Decision) -> bytes:
     )
     for name, value in render.headers(decision):
         response.response_headers_to_add.add(key=name, value=value)
-    return response.SerializeToString()
+    return response
 
 
 def _status(status: Status, now: int) -> RateLimitResponse.DescriptorStatus:

@@ -41,10 +41,17 @@ class Undelivered:
 
     def watch(self, call: Ending, decision: Decision) -> None:
         """Give the lease that was granted just now back if the answer is not taken."""
+        when_lost = getattr(call, "when_lost", None)
+        if when_lost is not None:
+            when_lost(self._give_back, decision)
+            return
 
-        def ended(call: Ending) -> None:
+        def ended(call: Ending) -> None:  # grpcio's own contexts tell only this
             if call.cancelled():
-                self._counts[self._label] += 1
-                self._limiter.give_back(decision.ops, decision.lease)
+                self._give_back(decision)
 
         call.add_done_callback(ended)
+
+    def _give_back(self, decision: Decision) -> None:
+        self._counts[self._label] += 1
+        self._limiter.give_back(decision.ops, decision.lease)

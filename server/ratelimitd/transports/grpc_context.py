@@ -6,7 +6,7 @@ and the writer it was given; no sockets, no ASGI.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Metadata = Iterable[Sequence[str | bytes]]
 
+T = TypeVar("T")
 _OK = grpc.StatusCode.OK  # looking a member up in its class costs as much as comparing it
 
 
@@ -37,6 +38,7 @@ class Context:
         "_details",
         "_done",
         "_headers",
+        "_lost",
         "_trailing",
         "initial",
         "writer",
@@ -48,7 +50,8 @@ class Context:
         self._code = _OK
         self._details = ""
         self._trailing: list[wire.Pair] = []
-        self._done: list[Callable[[Context], Any]] = []
+        self._done: list[Callable[[Context], Any]] | None = None
+        self._lost: tuple[Callable[[Any], object], object] | None = None
         self.initial: list[wire.Pair] = []
         """Response headers the servicer asked for."""
         self.writer: Callable[[Any], Awaitable[None]] | None = None
@@ -113,6 +116,16 @@ class Context:
         """Say that the answer did not reach the caller. For the transport."""
         if self._code is _OK:
             self._code = grpc.StatusCode.CANCELLED
+            if self._lost is not None:
+                callback, told = self._lost
+                callback(told)
+
+    def when_lost(self, callback: Callable[[T], object], told: T) -> None:
+        """Call back with this if the answer does not reach the caller; one call at the most.
+
+        What a done callback and `cancelled` would tell costs as much as some decisions.
+        """
+        self._lost = callback, told
 
     def cancelled(self) -> bool:
         """Return whether the call ended without its answer, as far as the transport can tell."""
@@ -120,11 +133,13 @@ class Context:
 
     def add_done_callback(self, callback: Callable[[Context], Any]) -> None:
         """Call back when the call has ended, however it ended."""
+        if self._done is None:
+            self._done = []
         self._done.append(callback)
 
     def finished(self) -> None:
         """Run the done callbacks; one that fails keeps none of the others. For the transport."""
-        for callback in self._done:
+        for callback in self._done or ():
             try:
                 callback(self)
             except Exception as error:  # noqa: BLE001 - the call has ended, whatever this does

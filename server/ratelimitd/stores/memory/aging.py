@@ -25,8 +25,8 @@ class Aging(Generic[S]):
         "_room",
         "_turned",
         "_young_strangers",
+        "ages_at",
         "lifetime",
-        "until",
         "young",
     )
 
@@ -38,9 +38,8 @@ class Aging(Generic[S]):
         self._young_strangers = 0
         self._old_strangers = 0
         self._turned = 0
-        self.until = 0
-        """Before this instant nothing is dropped, so that whatever is young may be written to
-        without a word, if it matters for no longer than `lifetime`."""
+        self.ages_at = 0
+        """Before this instant the young stay so, and need not be put again for as long a life."""
         self.lifetime = 0
         """The longest that any state was said to matter after a write, microseconds."""
 
@@ -84,8 +83,8 @@ class Aging(Generic[S]):
         """Drop what no longer matters, given that states matter for `lifetime` after a write."""
         if lifetime > self.lifetime:
             self.lifetime = lifetime
-            self.until = self._turned + lifetime
-        if now < self.until:
+            self.ages_at = self._turned + lifetime
+        if now < self.ages_at:
             return
         fresh = now < self._turned + 2 * self.lifetime
         self._old = self.young if fresh else {}
@@ -93,7 +92,7 @@ class Aging(Generic[S]):
         self.young = {}
         self._young_strangers = 0
         self._turned = now
-        self.until = now + self.lifetime
+        self.ages_at = now + self.lifetime
 
 
 class AgingTable(Usual, Generic[S]):

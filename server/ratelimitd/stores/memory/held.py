@@ -21,33 +21,32 @@ if TYPE_CHECKING:
 class Held:
     """Leases by their ids. Those that have ended are let go whenever the rest are counted."""
 
-    __slots__ = ("_kinds", "_last", "_size", "_until")
+    __slots__ = ("_kinds", "last", "size", "until")
 
     def __init__(self) -> None:
         self._kinds: dict[int, OrderedDict[str, int]] = {}
         """By lifetime: id to the instant at which it ends, the next to end first."""
-        self._until = 0
+        self.until = 0
         """None of those held ends before this instant, so that nobody need look."""
-        self._last = 0
+        self.last = 0
         """When the last of those held ends; of no meaning where none is."""
-        self._size = 0
+        self.size = 0
         """How many there are, those that have ended since somebody looked among them."""
 
     def count(self, now: int) -> tuple[int, int]:
         """Return how many are held, and when the last of them ends (now, where none is)."""
-        if now >= self._until:
-            self._let_go(now)
-        size = self._size
-        return (size, self._last) if size else (0, now)
+        if now >= self.until:
+            self.let_go(now)
+        return (self.size, self.last) if self.size else (0, now)
 
-    def _let_go(self, now: int) -> None:
+    def let_go(self, now: int) -> None:
         """Forget those that have ended. The last of those that have not stays the last."""
         for kind in self._kinds.values():
             while kind and kind[next(iter(kind))] <= now:
                 kind.popitem(last=False)
         firsts = [kind[next(iter(kind))] for kind in self._kinds.values() if kind]
-        self._until = min(firsts, default=now)
-        self._size = sum(map(len, self._kinds.values()))
+        self.until = min(firsts, default=now)
+        self.size = sum(map(len, self._kinds.values()))
 
     def holds(self, lease: str, now: int) -> bool:
         """Say whether a lease is held."""
@@ -67,21 +66,27 @@ class Held:
         kinds = [((ends, lease) for lease, ends in kind.items()) for kind in self._kinds.values()]
         return islice(merge(*kinds), most)
 
-    def hold(self, lease: str, lifetime: int, ends: int) -> None:
-        """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
+    def extend(self, lease: str, lifetime: int, ends: int) -> bool:
+        """Hold one more, if all live as long as it, and none has its id; say whether it is held."""
         kind = self._kinds.get(lifetime)
         if kind is None or lease in kind or len(self._kinds) > 1:
-            kind = self._prepare(lease, lifetime, ends)
-        kind[lease] = ends
-        self._size += 1
-        if ends > self._last:
-            self._last = ends
+            return False
+        kind[lease] = self.last = ends
+        self.size += 1
+        return True
+
+    def hold(self, lease: str, lifetime: int, ends: int) -> None:
+        """Hold a lease until then. `ends` is never before that of one of the same lifetime."""
+        if not self.extend(lease, lifetime, ends):
+            self._prepare(lease, lifetime, ends)[lease] = ends
+            self.size += 1
+            self.last = max(self.last, ends)
 
     def _prepare(self, lease: str, lifetime: int, ends: int) -> OrderedDict[str, int]:
         """Return the kind of a lease that is held already, or of which others may end sooner."""
         self.free(lease)
         self._kinds = {key: kind for key, kind in self._kinds.items() if kind}
-        self._until = min(self._until, ends)
+        self.until = min(self.until, ends)
         return self._kinds.setdefault(lifetime, OrderedDict())
 
     def free(self, lease: str) -> bool:
@@ -89,9 +94,9 @@ class Held:
         for kind in self._kinds.values():
             ends = kind.pop(lease, None)
             if ends is not None:
-                self._size -= 1
-                if ends == self._last:
+                self.size -= 1
+                if ends == self.last:
                     lasts = [kind[next(reversed(kind))] for kind in self._kinds.values() if kind]
-                    self._last = max(lasts, default=0)
+                    self.last = max(lasts, default=0)
                 return True
         return False

@@ -40,8 +40,12 @@ class LeaseTable(AgingTable[Held]):
 
     def judge(self, counter: Counter, limit: Limit, need: int, now: int) -> Standing:
         held = self._states.young.get(counter.key) or self._states.get(self._states.find(counter))
-        count, last = held.count(now) if held is not None else (0, now)
-        return algorithm.judge(limit, count, need, last, now)
+        if held is None:
+            return algorithm.judge(limit, 0, need, now, now)
+        if now >= held.until:
+            held.let_go(now)
+        size = held.size
+        return algorithm.judge(limit, size, need, held.last if size else now, now)
 
     def holder(self, op: Op, now: int) -> bytes | None:
         """Return the key under which the operation's lease is held: its own, or the shared one."""
@@ -64,10 +68,12 @@ class LeaseTable(AgingTable[Held]):
         kind, counter, limit, hits, prior, own, as_of = op
         states, lifetime = self._states, limit.meter.lease_us
         held = states.young.get(counter.key)
-        plain = now < states.until and lifetime <= states.lifetime and self.dirty is None
-        if held is not None and plain:
-            held.hold(own or lease, lifetime, algorithm.expires_at(limit, now))
-        else:
+        if (
+            held is None
+            or now >= states.ages_at
+            or self.dirty is not None
+            or not held.extend(own or lease, lifetime, now + lifetime)
+        ):
             named = make_op((kind, counter, limit, hits, prior, own or lease, as_of))
             self.add(named, 1, now)
 
@@ -90,7 +96,7 @@ class LeaseTable(AgingTable[Held]):
         if self.dirty is not None:
             self._note(_joined(key, name), self.dirty, new=not held.holds(name, now))
         lifetime = limit.meter.lease_us
-        held.hold(name, lifetime, algorithm.expires_at(limit, now))
+        held.hold(name, lifetime, now + lifetime)
         states.age(now, lifetime)
         states.put(key, held, counter.bounded and key is not counter.overflow)
 

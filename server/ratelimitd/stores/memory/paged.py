@@ -97,8 +97,7 @@ class FixedTable:
             if op[1].bounded:  # may share another's
                 return Usual.restate(self, op, standing, now)
             used = 0
-        limit, _, _, _, retry_at, reset_at = standing
-        return make_standing((limit, True, used, used, retry_at, reset_at))
+        return make_standing((standing[0], True, used, used, standing[4], standing[5]))
 
     def add(self, op: Op, hits: int, now: int) -> None:
         if now >= self._end:

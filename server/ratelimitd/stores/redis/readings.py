@@ -67,7 +67,7 @@ def _lease(limit: Limit, state: Sequence[int], need: int, now: int, _: Span) -> 
 def _lease_add(limit: Limit, state: Sequence[int], hits: int, now: int, _: Span) -> Sequence[int]:
     if not hits:
         return state
-    return state[0] + 1, max(state[1], lease.expires_at(limit, now))
+    return state[0] + 1, max(state[1], now + limit.meter.lease_us)
 
 
 READERS = {
