@@ -38,9 +38,9 @@ class Part(NamedTuple):
     """Its key may not call at all."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # frozen, it would take four times as long to make
 class Call:
-    """One question under one generation of the policy."""
+    """One question under one generation of the policy. Nobody changes it."""
 
     generation: object
     """Whose plans these are; another generation reads the question anew."""
