@@ -1,4 +1,4 @@
-"""Answers from templates are the answers built from nothing, and say what `render` says."""
+"""Answers from kept parts are the answers built from nothing, and say what `render` says."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ratelimitd.decision import Decision
 from ratelimitd.model import MAX_COUNT, MAX_UINT32, NEVER, Limit, Standing
 from ratelimitd.policy.spec import Family
 from ratelimitd.rpc import responses
+from ratelimitd.rpc.response_wire import SMALL
 from ratelimitd.rpc.responses import Responses
 from tests.support.ops import MINUTELY, MONTHLY, NEW_YEAR, TOKENS, S, bucket, fixed, leases
 
@@ -110,7 +111,7 @@ def test_no_answer_holds_anything_of_an_earlier_one(sequence: list[Decision]) ->
 
 @sequences
 def test_an_answer_is_what_would_be_built_from_nothing(sequence: list[Decision]) -> None:
-    """Whether a template was used, and whatever length the lease's id has, to the last field."""
+    """Whether parts were kept, and whatever length the lease's id has, to the last field."""
     shared = Responses()
     for length, decision in enumerate(sequence):
         told = decision._replace(lease=decision.lease and "x" * (1 + 60 * length))
@@ -118,8 +119,8 @@ def test_an_answer_is_what_would_be_built_from_nothing(sequence: list[Decision])
 
 
 @sequences
-def test_a_cache_of_two_templates_answers_alike(sequence: list[Decision]) -> None:
-    """Forgetting templates changes no answer."""
+def test_caches_of_two_answer_alike(sequence: list[Decision]) -> None:
+    """Forgetting parts changes no answer."""
     small = Responses(remembered=1)
     for decision in sequence:
         assert small.of(decision) == Responses().of(decision)
@@ -163,22 +164,30 @@ class Late(int):
 
 
 def forgetting_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a template for ever."""
+    """Keep a part for ever."""
     monkeypatch.setattr(responses, "_SECOND", Whenever(S))
 
 
 def rounding_the_second_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a template into the first microsecond of the next second."""
+    """Keep a part into the first microsecond of the next second."""
     monkeypatch.setattr(responses, "_SECOND", Late(S))
 
 
-def handing_out_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the template away as it is, with what remained when it was made."""
-    monkeypatch.setattr(responses, "_with_remaining", lambda template, *_: template)
+def telling_what_was_left_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is left in the parts that are kept."""
+
+    class Kept:
+        first = b""
+
+        def __getitem__(self, left: int) -> bytes:
+            self.first = self.first or SMALL[left]
+            return self.first
+
+    monkeypatch.setattr(responses, "SMALL", Kept())
 
 
 def taking_limits_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find the template of another limit with the same reset."""
+    """Find the part of another limit with the same reset."""
     monkeypatch.setattr(Limit, "__hash__", lambda _: 1)
     monkeypatch.setattr(Limit, "__eq__", lambda *_: True)
 
@@ -186,13 +195,13 @@ def taking_limits_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
 PLANTS = (
     forgetting_the_second,
     rounding_the_second_up,
-    handing_out_the_template,
+    telling_what_was_left_at_first,
     taking_limits_for_one_another,
 )
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_a_template_that_leaks_is_found(
+def test_a_part_that_leaks_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The twin: with each planted bug a sequence of decisions has a wrong answer."""
@@ -205,17 +214,36 @@ def test_a_template_that_leaks_is_found(
     assert [shared.of(decision) for decision in sequence] != expected
 
 
-def test_the_templates_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this file is about happens: alike decisions of one second build one template."""
-    built: list[Decision] = []
-    whole = responses._whole
+def test_the_parts_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this file is about happens: alike decisions of one second build each part once."""
+    built: list[str] = []
 
-    def noted(decision: Decision) -> RateLimitResponse:
-        built.append(decision)
-        return whole(decision)
+    def note(name: str) -> None:
+        original = getattr(responses, name)
 
-    monkeypatch.setattr(responses, "_whole", noted)
+        def noted(*told: object) -> object:
+            built.append(name)
+            return original(*told)
+
+        monkeypatch.setattr(responses, name, noted)
+
+    note("_head")
+    note("_status")
     shared = Responses()
     for used in range(1, 6):
         shared.of(at(NEW_YEAR + used, used))
-    assert len(built) == 1
+    assert sorted(built) == ["_head", "_status"]
+
+
+EDGES = [edge for bits in (0, 7, 14, 21, 28, 32, 35, 53) for edge in (2**bits - 1, 2**bits)]
+
+
+@pytest.mark.parametrize("left", EDGES)
+def test_what_is_left_is_written_as_protobuf_writes_it(left: int) -> None:
+    """No more than the field holds, and in as many bytes as protobuf's; in another order."""
+    limit = fixed(MAX_COUNT)
+    standing = Standing(limit, True, 0, MAX_COUNT - left, NEW_YEAR, NEW_YEAR + S)
+    decision = Decision(NEW_YEAR, True, [standing], None, ())
+    answer, expected = Responses().of(decision), responses._whole(decision)
+    assert RateLimitResponse.FromString(answer) == expected
+    assert len(answer) == expected.ByteSize()

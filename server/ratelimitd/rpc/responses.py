@@ -79,7 +79,7 @@ class Responses:
                 continue
             limit, _, _, after, _, reset_at = standing
             since = (now - reset_at) // _SECOND  # below 0: seconds until then
-            status = known((limit, since)) or self._status(limit, since)
+            status = known((limit, since)) or self._begun(limit, since)
             left = (limit.burst or limit.amount) - after  # `Standing.remaining`, but faster
             if left < FEW:
                 said = SMALL[left] if left > 0 else b""
@@ -92,7 +92,7 @@ class Responses:
             answer += self._headers(shown, decision)
         return answer + _granted(lease) if lease else answer
 
-    def _status(self, limit: Limit, since: int) -> tuple[bytes, ...]:
+    def _begun(self, limit: Limit, since: int) -> tuple[bytes, ...]:
         """Return a status of an allowed call as it begins, by how long the field is that ends it.
 
         That is what is left; its limit is whole so many seconds ago.
