@@ -23,8 +23,8 @@ ADDRESS = ("meter=address", "masked_remote_address=127.0.0.1/32")
 CHARGING_WHAT_IS_DENIED = f"""
 from ratelimitd.stores.memory import counters
 take = counters.MemoryCounters.take
-async def charge_all(self, ops, request_id=b""):
-    taken = await take(self, ops)
+async def charge_all(self, ops, *more):
+    taken = await take(self, ops, *more)
     if not taken[1]:
         for op in ops:
             self.tables[op.counter.family].add(op, op.hits, taken[0])

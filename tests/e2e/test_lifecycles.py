@@ -33,13 +33,14 @@ ONE_MORE = POLICY.replace(f"concurrent: {AT_ONCE}", f"concurrent: {AT_ONCE + 1}"
 COUNTING = f"""
 from ratelimitd.model import Kind
 from ratelimitd.stores.memory.counters import MemoryCounters
+from ratelimitd.stores.ports import leased
 take, granted = MemoryCounters.take, dict()
-async def count(self, ops, *more):
-    ops = list(ops)
+async def count(self, ops, request_id=b"", remember_us=0, lease=""):
+    ops = list(leased(ops, lease))
     for index, op in enumerate(ops):
         if op.kind == Kind.RELEASE and granted.get(op.counter):
             ops[index] = op._replace(lease=granted[op.counter].pop())
-    taken = await take(self, ops, *more)
+    taken = await take(self, ops, request_id, remember_us)
     for op in ops:
         if op.kind == Kind.ACQUIRE and taken[1]:
             granted.setdefault(op.counter, []).append(op.lease)

@@ -59,7 +59,7 @@ class Failing:
             raise StoreTimeoutError("silent")
         return taken
 
-    async def _count(self, ops: list[Op], request_id: bytes) -> Taken:
+    async def _count(self, ops: Sequence[Op], request_id: bytes) -> Taken:
         repeated = self._ids.get(request_id, 0) > self.clock.now
         if repeated:
             ops = [op._replace(hits=0) if op.kind in (Kind.REPORT, Kind.REFUND) else op

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ratelimitd.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ratelimitd.clock import Clock
     from ratelimitd.model import Counter, Op, Standing
@@ -62,8 +62,10 @@ make_taken: Callable[[tuple[int, bool, Sequence[Standing], bool]], Taken] = part
 """Make a `Taken` of its four fields in their order: a third of the constructor's time."""
 
 
-def leased(ops: Iterable[Op], lease: str) -> list[Op]:
+def leased(ops: Sequence[Op], lease: str) -> Sequence[Op]:
     """Return operations whose acquisitions are of a lease, where they name none themselves."""
+    if not lease:
+        return ops
     return [
         op._replace(lease=lease) if op.kind == Kind.ACQUIRE and not op.lease else op for op in ops
     ]

@@ -117,8 +117,7 @@ class Context:
         if self._code is _OK:
             self._code = grpc.StatusCode.CANCELLED
             if self._lost is not None:
-                callback, told = self._lost
-                callback(told)
+                _run(*self._lost)
 
     def when_lost(self, callback: Callable[[T], object], told: T) -> None:
         """Call back with this if the answer does not reach the caller; one call at the most.
@@ -140,14 +139,18 @@ class Context:
     def finished(self) -> None:
         """Run the done callbacks; one that fails keeps none of the others. For the transport."""
         for callback in self._done or ():
-            try:
-                callback(self)
-            except Exception as error:  # noqa: BLE001 - the call has ended, whatever this does
-                log_failure(error, "a done callback failed")
+            _run(callback, self)
 
     def trailers(self) -> list[wire.Pair]:
         """Return the call's trailers. For the transport."""
         return wire.status_pairs(self._code, self._details, self._trailing)
+
+
+def _run(callback: Callable[[T], object], told: T) -> None:
+    try:
+        callback(told)
+    except Exception as error:  # noqa: BLE001 - the call has ended, whatever this does
+        log_failure(error, "a done callback failed")
 
 
 def status_of(error: Exception, context: Context) -> list[wire.Pair]:

@@ -86,10 +86,12 @@ class FixedTable:
     def charge(self, op: Op, now: int, lease: str) -> None:
         del lease
         key = op[1].key
-        if key in self.counts and self.dirty is None:
-            self.counts[key] += op[3]  # fits its limit: there is nothing to saturate
-        else:
+        if key not in self.counts:
             self.add(op, op[3], now)
+            return
+        self.counts[key] += op[3]  # fits its limit: there is nothing to saturate
+        if self.dirty is not None:
+            self.dirty.add(key)
 
     def restate(self, op: Op, standing: Standing, now: int) -> Standing:
         used = self.counts.get(op[1].key)
