@@ -132,3 +132,15 @@ def looking_at_every_lease(patch: Patch) -> None:
         return original(self, *asked)
 
     wrap(patch, leases.LeaseTable, "judge", judge)
+
+
+def naming_all_as_the_call_does(patch: Patch) -> None:
+    """An acquisition that names its lease gets the call's."""
+    wrap(
+        patch,
+        leases.LeaseTable,
+        "charge",
+        lambda charge, self, op, now, lease: charge(
+            self, op._replace(lease="") if lease else op, now, lease
+        ),
+    )

@@ -75,6 +75,10 @@ PLANTED: tuple[tuple[Plant, Check], ...] = (
     (lease_plants.telling_in_any_order, holding.a_counter_tells_what_it_holds),
     (lease_plants.telling_all, holding.a_crowd_that_is_held_is_told_in_part),
     (lease_plants.telling_of_the_shared_counter, holding.a_shared_counter_tells_nobodys_leases),
+    (
+        lease_plants.naming_all_as_the_call_does,
+        holding.a_calls_lease_is_of_those_that_name_none,
+    ),
     (lease_plants.forgetting_ids, reports.what_has_a_lasting_id_is_told_once),
     (lease_plants.forgetting_ids, reports.a_lasting_id_lasts),
     (

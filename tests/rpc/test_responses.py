@@ -214,6 +214,19 @@ def test_a_part_that_leaks_is_found(
     assert [shared.of(decision) for decision in sequence] != expected
 
 
+def test_a_denial_is_not_anothers_with_more_descriptors() -> None:
+    """Though both tell of the same limits in the same order: one for a descriptor, or a header."""
+    full, free = (
+        Standing(limit, passes, used, used, NEW_YEAR, NEW_YEAR + 60 * S)
+        for limit, passes, used in ((LIMITS[0], False, 10), (LIMITS[2], True, 1))
+    )
+    two = Decision(NEW_YEAR, False, [full, free], full, [full], FAMILIES[3], fails={0})
+    one = Decision(NEW_YEAR, False, [full], full, [free, full], FAMILIES[3], fails={0})
+    shared = Responses()
+    for decision in (two, one):
+        assert shared.of(decision) == responses._whole(decision).SerializeToString()
+
+
 def test_the_parts_are_used_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this file is about happens: alike decisions of one second build each part once."""
     built: list[str] = []

@@ -87,7 +87,7 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     async def ShouldRateLimit(
         self, request: RateLimitRequest, context: Context
     ) -> RateLimitResponse:
-        """Do the same from message to message."""
+        """Do the same from message to message, for those who call the servicer themselves."""
         question = self.read(request.SerializeToString())
         return RateLimitResponse.FromString(await self.answer(question, context))
 

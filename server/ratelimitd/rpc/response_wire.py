@@ -30,6 +30,7 @@ def _sized(field: int, size: int) -> bytes:
 
 _LEFT = _varint(_STATUS["limit_remaining"].number << 3 | _VARINT)
 FEW, MANY = 1 << 14, 1 << 28
+"""Below the first, what is left is one of a table; below the second, of two."""
 SMALL = (b"", *(_LEFT + _varint(left) for left in range(1, FEW)))
 """The field `limit_remaining` of a status, by its number below `FEW`; 0 is left out."""
 LOW = tuple(_LEFT + bytes((left & 0x7F | 0x80, left >> 7 | 0x80)) for left in range(FEW))

@@ -31,8 +31,8 @@ from ratelimitd.rpc.response_wire import (
 if TYPE_CHECKING:
     from ratelimitd.decision import Decision
 
-REMEMBERED = 4_096
-"""Parts per generation of each cache."""
+REMEMBERED = 2_048
+"""Parts per generation of each cache; two generations. A status takes about 1 KB."""
 
 _OK = RateLimitResponse.OK
 _OVER_LIMIT = RateLimitResponse.OVER_LIMIT
@@ -132,7 +132,7 @@ class Responses:
 
         A flood of requests over their limit must not cost more than requests that pass.
         """
-        told: list[object] = [decision.now // _SECOND, decision.families]
+        told: list[object] = [decision.now // _SECOND, decision.families, len(decision.told)]
         told += (decision.refusal, decision.reason, frozenset(decision.fails))
         for standing in (decision.shown, *decision.told, *decision.standings):
             if standing is None:
@@ -155,8 +155,8 @@ class Responses:
 def _head(decision: Decision) -> tuple[bytes, bytes]:
     """Return the headers before and behind `X-RateLimit-Remaining`, without `RateLimit`."""
     said = [header(*each) for each in render.headers(decision) if each[0] not in _NUMBERS]
-    counted = _X_RATELIMIT in decision.families
-    return b"".join(said[:counted]), b"".join(said[counted:])
+    before = 1 if _X_RATELIMIT in decision.families else 0
+    return b"".join(said[:before]), b"".join(said[before:])
 
 
 def _granted(lease: str) -> bytes:

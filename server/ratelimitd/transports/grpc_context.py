@@ -120,10 +120,11 @@ class Context:
                 _run(*self._lost)
 
     def when_lost(self, callback: Callable[[T], object], told: T) -> None:
-        """Call back with this if the answer does not reach the caller; one call at the most.
+        """Call back with this if the answer does not reach the caller. For one such callback.
 
         What a done callback and `cancelled` would tell costs as much as some decisions.
         """
+        assert self._lost is None
         self._lost = callback, told
 
     def cancelled(self) -> bool:

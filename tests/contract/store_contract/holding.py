@@ -54,7 +54,20 @@ async def a_shared_counter_tells_nobodys_leases(bench: Bench) -> None:
         assert (told.held, [each.lease for each in told.leases]) == (len(names), names)
 
 
+async def a_calls_lease_is_of_those_that_name_none(bench: Bench) -> None:
+    """The same operations come again with another; whoever names one keeps it."""
+    limit = leases(9)
+    ops = (acquire(limit, "", who="a"), acquire(limit, "", who="b"))
+    mixed = (acquire(limit, "own", who="a"), acquire(limit, "", who="b"))
+    for asked, lease in ((ops, "1"), (ops, "2"), (mixed, "3"), (mixed[:1], "4")):
+        assert (await bench.counters.take(asked, lease=lease)).passed
+    for who, names in (("a", ["1", "2", "own"]), ("b", ["1", "2", "3"])):
+        told = await bench.counters.held(counter(limit, who), 9)
+        assert sorted(each.lease for each in told.leases) == names
+
+
 CHECKS = (
+    a_calls_lease_is_of_those_that_name_none,
     a_counter_tells_what_it_holds,
     a_crowd_that_is_held_is_told_in_part,
     a_shared_counter_tells_nobodys_leases,

@@ -42,7 +42,7 @@ class LeaseTable(AgingTable[Held]):
         held = self._states.young.get(counter.key) or self._states.get(self._states.find(counter))
         if held is None:
             return algorithm.judge(limit, 0, need, now, now)
-        if now >= held.until:
+        if now >= held.until:  # `Held.count`, but faster
             held.let_go(now)
         size = held.size
         return algorithm.judge(limit, size, need, held.last if size else now, now)

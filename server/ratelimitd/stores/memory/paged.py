@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ratelimitd.stores.memory.table import Row
 
 
-class FixedTable:
+class FixedTable(Usual):
     """Fixed windows: one page of counts, dropped whole when the window turns."""
 
     __slots__ = (

@@ -134,13 +134,12 @@ class RedisCounters:
 
     def _leased(self, ops: Sequence[Op], now: int, once: Once, lease: str) -> tuple[_Part, ...]:
         """Return what to send for a call that acquires: what is kept, with its own lease."""
-        named = leased(ops, lease)
         if not once.request_id:
             made = self._parts(ops, now, once)
             if len(made) == 1 and made[0].package.acquires:
                 slot, indexes, _, package = made[0]
-                return (_Part(slot, indexes, named, package.of_lease(lease)),)
-        return self._parts(named, now, once)
+                return (_Part(slot, indexes, leased(ops, lease), package.of_lease(lease)),)
+        return self._parts(leased(ops, lease), now, once)
 
     def _parts(self, ops: Sequence[Op], now: int, once: Once) -> tuple[_Part, ...]:
         """Return what to send; what carries no id of one call's is kept for when it comes again."""

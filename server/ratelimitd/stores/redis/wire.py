@@ -83,7 +83,7 @@ class Package(NamedTuple):
     width: int
     """How many numbers the answer has after its status."""
     acquires: int
-    """How many of its ids are leases to be acquired, where all of them are; else 0."""
+    """How many of its ids are leases to acquire, where all are and none is named yet; else 0."""
     beside: dict[int, tuple[int, ...]]
     """For each peek at a counter that the call also charges, the operations that charge it."""
 
@@ -145,9 +145,14 @@ def pack(
         tuple(readers),
         tuple(spans),
         sum(r.told if ops[i].kind > Kind.PEEK else r.judged for i, r in zip(order, readers)),  # noqa: B905
-        len(ids) * all(op.kind == Kind.ACQUIRE for op in ops if op.limit.window is None),
+        _unnamed([op for op in ops if op.limit.window is None]),
         _charged_beside(ops),
     )
+
+
+def _unnamed(ops: Sequence[Op]) -> int:
+    """Return `Package.acquires`, of the operations on leases."""
+    return len(ops) if all(op.kind == Kind.ACQUIRE and not op.lease for op in ops) else 0
 
 
 def _charged_beside(ops: Sequence[Op]) -> dict[int, tuple[int, ...]]:
