@@ -18,7 +18,7 @@ from tests.e2e.support.limiter import AS_SHIPPED, run_limiter
 from tests.e2e.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.e2e.support.deployment import Config
     from tests.e2e.support.edge import Edge
@@ -33,6 +33,8 @@ subject: {entry: api_key, scheme: bearer, default_tier: free}
 meters: {requests: prepaid, address: prepaid}
 tiers: {free: {requests: [1_000_000_000/hour]}}
 """
+UNHURRIED = ("--drain", "3s")
+"""Of a busy machine, where a health check now and then comes later than in the shipped second."""
 WITHOUT_DRAIN = f"import sys; sys.argv += ['--drain', '0s']; {AS_SHIPPED}"
 
 
@@ -76,11 +78,11 @@ async def load(edge: Edge) -> AsyncIterator[Statuses]:
 
 @contextlib.asynccontextmanager
 async def two_limiters(
-    transport: str, config: Config, program: str = AS_SHIPPED
+    transport: str, config: Config, program: str = AS_SHIPPED, flags: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Limiter, Edge]]:
     """Two limiters behind one Envoy; the value has the one that will stop."""
     async with (
-        run_limiter(UNLIMITED, transport=transport, program=program) as leaving,
+        run_limiter(UNLIMITED, transport=transport, program=program, flags=flags) as leaving,
         run_limiter(UNLIMITED, transport=transport) as staying,
         run_edge(leaving.address, staying.address, config=config) as edge,
     ):
@@ -93,7 +95,7 @@ async def test_customers_do_not_notice_a_restart(transport: str) -> None:
 
     Envoy leaves the limiter out before it closes its connections, so nothing is even retried.
     """
-    async with two_limiters(transport, patient_config()) as (leaving, edge):
+    async with two_limiters(transport, patient_config(), flags=UNHURRIED) as (leaving, edge):
         async with load(edge) as seen:
             assert await leaving.terminate() == 0
         stats = await edge.envoy.stats(r"^cluster\.limiter\.")
