@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ratelimitd.model import Standing
 
 X_REMAINING = "X-RateLimit-Remaining"
-STATE = "RateLimit"
+IETF_STATE = "RateLimit"
 X_NAMES = (
     "X-RateLimit-Limit",
     X_REMAINING,
@@ -75,7 +75,7 @@ def headers(decision: Decision) -> list[Header]:
             result += zip(X_NAMES, values, strict=True)
         if Family.IETF in decision.families:
             result.append(("RateLimit-Policy", ietf_policy(decision.standings)))
-            result.append((STATE, ietf_state(decision)))
+            result.append((IETF_STATE, ietf_state(decision)))
     if not decision.allowed:
         wait = retry_after(decision)
         if wait is not None:

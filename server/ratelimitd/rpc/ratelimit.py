@@ -16,7 +16,7 @@ from ratelimitd.rpc.responses import Responses
 from ratelimitd.rpc.undelivered import Ending, Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     import grpc
 
@@ -45,14 +45,8 @@ class Registrar(Protocol):
         """Read a method's requests by other means than its message's own parser."""
         ...
 
-    def answer_with(
-        self,
-        service: str,
-        method: str,
-        parse: Callable[[bytes], Any],
-        behavior: Callable[[Any, Any], Awaitable[bytes]],
-    ) -> None:
-        """Answer a unary method's requests, read by `parse`, with the bytes of responses."""
+    def answer_with(self, service: str, method: str, behavior: Callable[[Any, Any], Any]) -> None:
+        """Answer a method by what returns the bytes of its responses, and no messages."""
         ...
 
 
@@ -96,4 +90,5 @@ def register(handlers: Registrar, limiter: Limiter, telemetry: Telemetry) -> Non
     """Serve the RateLimitService from a limiter."""
     servicer = RateLimitServicer(limiter, telemetry)
     rls_pb2_grpc.add_RateLimitServiceServicer_to_server(servicer, handlers)
-    handlers.answer_with(SERVICE, "ShouldRateLimit", servicer.read, servicer.answer)
+    handlers.parse_with(SERVICE, "ShouldRateLimit", servicer.read)
+    handlers.answer_with(SERVICE, "ShouldRateLimit", servicer.answer)

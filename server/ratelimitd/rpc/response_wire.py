@@ -31,17 +31,17 @@ def _sized(field: int, size: int) -> bytes:
 _LEFT = _varint(_STATUS["limit_remaining"].number << 3 | _VARINT)
 FEW, MANY = 1 << 14, 1 << 28
 """Below the first, what is left is one of a table; below the second, of two."""
-SMALL = (b"", *(_LEFT + _varint(left) for left in range(1, FEW)))
-"""The field `limit_remaining` of a status, by its number below `FEW`; 0 is left out."""
 LOW = tuple(_LEFT + bytes((left & 0x7F | 0x80, left >> 7 | 0x80)) for left in range(FEW))
-"""How that field begins for `FEW` and more, by the low 14 bits of its number."""
+"""How the field `limit_remaining` of a status begins for `FEW` and more, by its low 14 bits."""
 HIGH = tuple(_varint(left) for left in range(FEW))
 """How it ends for less than `MANY`, by the bits above."""
+SMALL = (b"", *(_LEFT + low for low in HIGH[1:]))
+"""The whole field, by its number below `FEW`; 0 is left out."""
 _MOST = _LEFT + _varint(MAX_UINT32)
 
 
 def most(left: int) -> bytes:
-    """Return that field for `MANY` and more, cut to what it can hold."""
+    """Return the field for `MANY` and more, cut to what it can hold."""
     return _LEFT + _varint(left) if left < MAX_UINT32 else _MOST
 
 

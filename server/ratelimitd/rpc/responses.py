@@ -49,7 +49,7 @@ _UNITS = {
 _SECOND = 1_000_000
 _LONGEST_DURATION = 315_576_000_000  # seconds; beyond 10,000 years a Duration is invalid
 
-_NUMBERS = (render.X_REMAINING, render.STATE)
+_NUMBERS = (render.X_REMAINING, render.IETF_STATE)
 _BEFORE_REMAINING = before_values(render.X_REMAINING, len(str(MAX_COUNT)))
 _PASSES = RateLimitResponse(overall_code=_OK).SerializeToString()
 _FREE = begun(RateLimitResponse.DescriptorStatus(code=_OK))[0]
@@ -109,7 +109,7 @@ class Responses:
     def _headers(self, shown: Standing, decision: Decision) -> bytes:
         """Return the headers of an allowed call."""
         now, listed, families = decision[0], decision[4], decision[5]
-        limit, _, _, after, _, reset_at = shown
+        limit, reset_at = shown[0], shown[5]
         key: tuple[object, ...]
         key = families, limit, -reset_at // _SECOND, (now - reset_at) // _SECOND
         if listed:
@@ -120,11 +120,10 @@ class Responses:
             self._heads.put(key, found)
         before, between = found
         if _X_RATELIMIT in families:
-            left = (limit.burst or limit.amount) - after
-            text = b"%d" % (left if left > 0 else 0)
+            text = b"%d" % shown.remaining
             before += _BEFORE_REMAINING[len(text)] + text
         if listed:
-            between += header(render.STATE, render.ietf_state(decision))
+            between += header(render.IETF_STATE, render.ietf_state(decision))
         return before + between
 
     def _denial(self, decision: Decision) -> bytes:

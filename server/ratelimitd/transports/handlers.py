@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Method(NamedTuple):
@@ -60,16 +60,10 @@ class Handlers:
         """Read the requests of a method by other means than its message's own parser."""
         self.services[service][method] = self.services[service][method]._replace(parse=parse)
 
-    def answer_with(
-        self,
-        service: str,
-        method: str,
-        parse: Callable[[bytes], Any],
-        behavior: Callable[[Any, Any], Awaitable[bytes]],
-    ) -> None:
-        """Answer a unary method's requests, read by `parse`, with the bytes of responses."""
+    def answer_with(self, service: str, method: str, behavior: Callable[[Any, Any], Any]) -> None:
+        """Answer a method by what returns the bytes of its responses, and no messages."""
         methods = self.services[service]
-        methods[method] = methods[method]._replace(parse=parse, behavior=behavior, serialize=bytes)
+        methods[method] = methods[method]._replace(behavior=behavior, serialize=bytes)
 
     def paths(self) -> dict[str, Method]:
         """Return all methods by path (`/package.Service/Method`)."""
